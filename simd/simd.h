@@ -1,0 +1,117 @@
+/* Kernels: pure, serial functions behind one table per instruction set ("tier").
+ *
+ * DD_KERNELS is the only list of kernels: it makes the table's struct, the prototypes and every tier's const table, so
+ * a kernel missing in a tier does not compile. Every tier gives the same bytes as `scalar` for the same arguments; the
+ * order of operations that makes this true is part of each contract below (and of DD_NUMERICS_VERSION).
+ *
+ * Common rules: n, m, k >= 0; float arrays need no alignment unless stated; nothing outside the stated ranges is read
+ * or written; outputs may alias inputs of the same name and range only where "in place" is said.
+ * "64 lanes": a row sum runs in 64 virtual lanes (element c goes to lane c mod 64, increasing c, each lane starting at
+ * +0), lanes fold as (l[i] + l[16+i]) + (l[32+i] + l[48+i]) for i < 16, then 16 -> 8 -> 4 -> 2 -> 1 by l[i] + l[i + half].
+ */
+#ifndef DD_SIMD_H
+#define DD_SIMD_H
+#include <stddef.h>
+#include <stdint.h>
+
+/** How a matrix product treats C. A chain is one fused multiply-add per k, k increasing. */
+typedef enum dd_gemm_mode {
+  DD_GEMM_SET,      /* C = chain from +0 */
+  DD_GEMM_CONTINUE, /* C = chain from C: the next block of k */
+  DD_GEMM_ADD       /* C = C + (chain from +0): the next chunk of a long sum */
+} dd_gemm_mode;
+
+/** Address of one row of dropout draws (randomness contract) and what to do with them. */
+typedef struct dd_drop {
+  uint32_t key0, key1; /* low, high half of the run's seed */
+  uint32_t c1, c2, c3; /* row; purpose << 24 | layer << 8 | site; step */
+  uint32_t col0;       /* column of element 0, a multiple of 64 */
+  uint32_t threshold;  /* dropped when draw < threshold; 0: no draws, keep all */
+  float scale;         /* 65536 / (65536 - threshold) */
+} dd_drop;
+
+/** Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2; PyTorch's order of operations). */
+typedef struct dd_adamw {
+  float beta1, one_minus_beta1, beta2, one_minus_beta2;
+  float decay;     /* 1 - lr * weight_decay */
+  float step;      /* lr / (1 - beta1^t) */
+  float inv_sqrt_bc2; /* 1 / sqrt(1 - beta2^t) */
+  float eps;
+  float grad_scale; /* clipping factor, multiplies the gradient first */
+} dd_adamw;
+
+/* X(return type, name, (arguments)) */
+#define DD_KERNELS(X)                                                                                                  \
+  /* Pack rows of A for gemm: element (i, k) is src[i*rs + k*cs], i < m, k < kk; dst: panels of MR rows, each          \
+   * k-major: dst[p*MR*kk + k*MR + r]; missing rows are +0. dst 64-byte aligned, ceil(m/MR)*MR*kk floats. */           \
+  X(void, pack_a, (float *dst, int64_t m, int64_t kk, const float *src, int64_t rs, int64_t cs))                       \
+  /* Pack columns of B: element (k, j) is src[k*rs + j*cs], k < kk, j < n; dst: panels of NR columns, each k-major:    \
+   * dst[p*NR*kk + k*NR + c]; missing columns are +0. dst 64-byte aligned. */                                          \
+  X(void, pack_b, (float *dst, int64_t kk, int64_t n, const float *src, int64_t rs, int64_t cs))                       \
+  /* C[m][n] (row stride ldc) from packed A and B of the same kk: see dd_gemm_mode. */                                 \
+  X(void, gemm, (int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,              \
+                 dd_gemm_mode mode))                                                                                   \
+  /* dst[i] = e^src[i]; in place. <= 0.8 ulp (see vmath.h). */                                                         \
+  X(void, exp, (float *dst, const float *src, int64_t n))                                                              \
+  /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1); in place. */                          \
+  X(void, gelu, (float *y, const float *x, int64_t n))                                                                 \
+  /* dx[i] = dy[i] * d/dx gelu(x[i]); dx may be dy. */                                                                 \
+  X(void, gelu_backward, (float *dx, const float *x, const float *dy, int64_t n))                                      \
+  /* dst[i] = a[i] + b[i]; in place. */                                                                                \
+  X(void, add, (float *dst, const float *a, const float *b, int64_t n))                                                \
+  /* dst[c] = kept ? src[c] * scale : +0, columns col0 + c of the row addressed by d; in place. */                   \
+  X(void, dropout, (float *dst, const float *src, int64_t n, const dd_drop *d))                                        \
+  /* dst[c] = fma(kept ? src[c] : +0, scale, res[c]); in place. */                                                     \
+  X(void, dropout_add, (float *dst, const float *res, const float *src, int64_t n, const dd_drop *d))                  \
+  /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                                \
+  X(void, draws, (uint16_t *dst, int64_t n, const dd_drop *d))                                                         \
+  /* LayerNorm of one row (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean = sum/n; var = sum((x-mean)^2)/n,   \
+   * both 64 lanes (squares by fma); rstd = 1/sqrt(var + eps); out = fma((x-mean)*rstd, w, b). b may be NULL (then     \
+   * out = (x-mean)*rstd * w). */                                                                                      \
+  X(void, layernorm, (float *out, float *mean, float *rstd, const float *x, const float *w, const float *b, int64_t n))\
+  /* dx[c] = dx[c] + rstd*(g - sum(g)/n - xhat*sum(g*xhat)/n), g = dy*w, xhat = (x-mean)*rstd; sums 64 lanes. */       \
+  X(void, layernorm_backward, (float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,     \
+                               int64_t n))                                                                             \
+  /* dw[c] = fma(dy, xhat, dw[c]); db[c] = db[c] + dy (db may be NULL): one row of the parameter gradients. */         \
+  X(void, layernorm_dparam, (float *dw, float *db, const float *dy, const float *x, float mean, float rstd, int64_t n))\
+  /* In place: s[i] = exp((s[i]-max)*scale) * (1/sum) for i < n, +0 for n <= i < n_pad. max over i < n; sum 64 lanes   \
+   * of the exponentials; *max and *inv_sum are for softmax_again. n >= 1. */                                          \
+  X(void, softmax, (float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum))                      \
+  /* The same result from the saved max and inv_sum. */                                                                \
+  X(void, softmax_again, (float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum))                  \
+  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. */          \
+  X(void, softmax_backward, (float *dp, const float *p, int64_t n, int64_t n_pad, float scale))                        \
+  /* Cross-entropy of one row over V logits: *max, *sum of exp(l - max) (64 lanes); when g > 0, in place               \
+   * l[i] = (exp(l[i]-max) * (1/sum) - [i == target]) * g. */                                                               \
+  X(void, xent, (float *l, int64_t v, int64_t target, float g, float *max, float *sum))                                \
+  /* One AdamW update of n parameters: see dd_adamw. */                                                                \
+  X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
+  /* Sum of squares in double: 16 lanes, folded 16 -> 8 -> 4 -> 2 -> 1. */                                             \
+  X(double, sumsq, (const float *x, int64_t n))                                                                        \
+  /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done. */      \
+  X(double, peak, (int64_t iters, float *sink))
+
+typedef struct dd_kernels {
+  const char *tier;
+  int mr, nr; /* tile of gemm: rows of A and columns of B per panel */
+  int kc;     /* block of k for which a panel of B stays in the first cache */
+#define DD_FIELD(ret, name, args) ret(*name) args;
+  DD_KERNELS(DD_FIELD)
+#undef DD_FIELD
+} dd_kernels;
+
+/* Bounds over all tiers, for scratch sizes. */
+#define DD_MR_MAX 12
+#define DD_NR_MAX 32
+
+extern const dd_kernels dd_kernels_scalar;
+#ifdef DD_TIER_AVX2
+extern const dd_kernels dd_kernels_avx2;
+#endif
+#ifdef DD_TIER_AVX512
+extern const dd_kernels dd_kernels_avx512;
+#endif
+#ifdef DD_TIER_NEON
+extern const dd_kernels dd_kernels_neon;
+#endif
+#endif

@@ -1,0 +1,246 @@
+/* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
+ * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
+ * v16_scale2(y, n) = y * 2^n with one rounding, v16_sum and v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles),
+ * v16_keep, v16_philox; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
+#include "simd.h"
+#include "tile.h"
+#include "vmath.h"
+
+VI v16 ld(const float *p, int64_t c, int64_t n) { return n - c >= 16 ? v16_load(p + c) : v16_load_n(p + c, n - c); }
+VI void st(float *p, v16 x, int64_t c, int64_t n) {
+  if (n - c >= 16) v16_store(p + c, x);
+  else v16_store_n(p + c, x, n - c);
+}
+/* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
+VI v16 present(v16 x, int64_t n) {
+  if (n >= 16) return x;
+  float t[16] = {0};
+  v16_store_n(t, x, n);
+  return v16_load(t);
+}
+#define EACH(c, n) for (int64_t c = 0; c < (n); c += 16)
+
+/* Row sums in 64 lanes: BODY(S, c) adds element block c to accumulator S; result in `out`. */
+#define SUM64(out, n, BODY)                                                                                            \
+  do {                                                                                                                 \
+    v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
+    int64_t c_ = 0;                                                                                                    \
+    for (; c_ + 64 <= (n); c_ += 64) {                                                                                 \
+      BODY(s0_, c_) BODY(s1_, c_ + 16) BODY(s2_, c_ + 32) BODY(s3_, c_ + 48)                                           \
+    }                                                                                                                  \
+    if (c_ < (n)) { BODY(s0_, c_) }                                                                                    \
+    if (c_ + 16 < (n)) { BODY(s1_, c_ + 16) }                                                                          \
+    if (c_ + 32 < (n)) { BODY(s2_, c_ + 32) }                                                                          \
+    if (c_ + 48 < (n)) { BODY(s3_, c_ + 48) }                                                                          \
+    out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
+  } while (0)
+
+static void k_exp(float *dst, const float *src, int64_t n) {
+  EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n);
+}
+
+static void k_gelu(float *y, const float *x, int64_t n) {
+  EACH(c, n) {
+    v16 v = ld(x, c, n), cdf, e;
+    v16_cdf(v, &cdf, &e);
+    v16 r = v16_mul(v, cdf);
+    st(y, v16_select_nan(r, v16_nan(), r), c, n);
+  }
+}
+
+static void k_gelu_backward(float *dx, const float *x, const float *dy, int64_t n) {
+  EACH(c, n) {
+    v16 v = ld(x, c, n), cdf, e;
+    v16_cdf(v, &cdf, &e);
+    v16 d = v16_fma(v16_mul(v, e), v16_set(DD_INV_SQRT_2PI), cdf);
+    st(dx, v16_mul(ld(dy, c, n), d), c, n);
+  }
+}
+
+static void k_add(float *dst, const float *a, const float *b, int64_t n) {
+  EACH(c, n) st(dst, v16_add(ld(a, c, n), ld(b, c, n)), c, n);
+}
+
+enum { DRAW_BLOCKS = 4 }; /* blocks of 64 columns drawn at a time */
+#define FOR_DRAWS(n, d, CODE)                                                                                          \
+  do {                                                                                                                 \
+    _Alignas(64) uint16_t draws_[64 * DRAW_BLOCKS + 64];                                                               \
+    for (int64_t base_ = 0; base_ < (n); base_ += 64 * DRAW_BLOCKS) {                                                  \
+      const int64_t end_ = (n)-base_ < 64 * DRAW_BLOCKS ? (n) : base_ + 64 * DRAW_BLOCKS;                              \
+      v16_philox(draws_, (d)->col0 / 64 + (uint32_t)(base_ / 64), (end_ - base_ + 63) / 64, (d)->c1, (d)->c2, (d)->c3, (d)->key0,       \
+                 (d)->key1);                                                                                           \
+      for (int64_t c = base_; c < end_; c += 16) {                                                                     \
+        const uint16_t *draw = draws_ + (c - base_);                                                                   \
+        CODE                                                                                                           \
+      }                                                                                                                \
+    }                                                                                                                  \
+  } while (0)
+
+static void k_dropout(float *dst, const float *src, int64_t n, const dd_drop *d) {
+  v16 scale = v16_set(d->scale);
+  if (!d->threshold) {
+    if (dst != src) memmove(dst, src, (size_t)n * sizeof *dst);
+    return;
+  }
+  FOR_DRAWS(n, d, { st(dst, v16_keep(v16_mul(ld(src, c, n), scale), draw, d->threshold), c, n); });
+}
+
+static void k_dropout_add(float *dst, const float *res, const float *src, int64_t n, const dd_drop *d) {
+  v16 scale = v16_set(d->scale);
+  if (!d->threshold) {
+    k_add(dst, res, src, n);
+    return;
+  }
+  FOR_DRAWS(n, d, {
+    st(dst, v16_fma(v16_keep(ld(src, c, n), draw, d->threshold), scale, ld(res, c, n)), c, n);
+  });
+}
+
+static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
+  FOR_DRAWS(n, d, { memcpy(dst + c, draw, (size_t)(n - c < 16 ? n - c : 16) * sizeof *dst); });
+}
+
+static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
+                        int64_t n) {
+  float sum, sq;
+#define ADD_X(s, c) s = v16_add(s, ld(x, c, n));
+  SUM64(sum, n, ADD_X);
+  const float mu = sum / (float)n;
+  const v16 m = v16_set(mu);
+#define ADD_SQ(s, c)                                                                                                   \
+  {                                                                                                                    \
+    v16 d_ = present(v16_sub(ld(x, c, n), m), n - (c));                                                                \
+    s = v16_fma(d_, d_, s);                                                                                            \
+  }
+  SUM64(sq, n, ADD_SQ);
+  const float r = 1.f / __builtin_sqrtf(sq / (float)n + DD_LN_EPS);
+  const v16 rs = v16_set(r);
+  EACH(c, n) {
+    v16 h = v16_mul(v16_sub(ld(x, c, n), m), rs), wc = ld(w, c, n);
+    st(out, b ? v16_fma(h, wc, ld(b, c, n)) : v16_mul(h, wc), c, n);
+  }
+  *mean = mu;
+  *rstd = r;
+}
+
+static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
+                                 int64_t n) {
+  const v16 m = v16_set(mean), r = v16_set(rstd);
+  float sg, sgx;
+#define ADD_G(s, c) s = v16_fma(ld(dy, c, n), ld(w, c, n), s);
+#define ADD_GX(s, c)                                                                                                   \
+  s = v16_fma(v16_mul(ld(dy, c, n), ld(w, c, n)), present(v16_mul(v16_sub(ld(x, c, n), m), r), n - (c)), s);
+  SUM64(sg, n, ADD_G);
+  SUM64(sgx, n, ADD_GX);
+  const v16 a = v16_set(sg / (float)n), b = v16_set(sgx / (float)n);
+  EACH(c, n) {
+    v16 g = v16_mul(ld(dy, c, n), ld(w, c, n)), h = v16_mul(v16_sub(ld(x, c, n), m), r);
+    st(dx, v16_fma(r, v16_fnma(h, b, v16_sub(g, a)), ld(dx, c, n)), c, n);
+  }
+}
+
+static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, float mean, float rstd,
+                               int64_t n) {
+  const v16 m = v16_set(mean), r = v16_set(rstd);
+  EACH(c, n) {
+    v16 g = ld(dy, c, n), h = v16_mul(v16_sub(ld(x, c, n), m), r);
+    st(dw, v16_fma(g, h, ld(dw, c, n)), c, n);
+    if (db) st(db, v16_add(ld(db, c, n), g), c, n);
+  }
+}
+
+VI v16 ld_low(const float *p, int64_t c, int64_t n) { /* absent lanes read as -inf */
+  if (n - c >= 16) return v16_load(p + c);
+  float t[16];
+  for (int i = 0; i < 16; i++) t[i] = -__builtin_inff();
+  memcpy(t, p + c, (size_t)(n - c) * sizeof *t);
+  return v16_load(t);
+}
+
+static float row_max(const float *s, int64_t n) {
+  const v16 low = v16_set(-__builtin_inff());
+  v16 m[4] = {low, low, low, low};
+  for (int64_t c = 0; c < n; c += 16) m[c / 16 % 4] = v16_max(ld_low(s, c, n), m[c / 16 % 4]);
+  return v16_hmax(v16_max(v16_max(m[0], m[1]), v16_max(m[2], m[3])));
+}
+
+/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). */
+static float row_exp(float *s, int64_t n, float scale, float max) {
+  const v16 m = v16_set(max), k = v16_set(scale);
+  float sum;
+#define ADD_EXP(a, c)                                                                                                  \
+  if (n - (c) >= 16) {                                                                                                 \
+    v16 e_ = v16_exp(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                       \
+    v16_store(s + (c), e_);                                                                                            \
+    a = v16_add(a, e_);                                                                                                \
+  } else {                                                                                                             \
+    v16_store_n(s + (c), v16_exp(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                      \
+    a = v16_add(a, v16_load_n(s + (c), n - (c)));                                                                      \
+  }
+  SUM64(sum, n, ADD_EXP);
+  return sum;
+}
+
+static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
+  *max = row_max(s, n);
+  *inv_sum = 1.f / row_exp(s, n, scale, *max);
+  const v16 i = v16_set(*inv_sum);
+  EACH(c, n) st(s, v16_mul(ld(s, c, n), i), c, n);
+  memset(s + n, 0, (size_t)(n_pad - n) * sizeof *s);
+}
+
+static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
+  const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
+  EACH(c, n) st(s, v16_mul(v16_exp(v16_mul(v16_sub(ld(s, c, n), m), k)), i), c, n);
+  memset(s + n, 0, (size_t)(n_pad - n) * sizeof *s);
+}
+
+static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
+  float dot;
+#define ADD_PD(s, c) s = v16_fma(ld(p, c, n), ld(dp, c, n), s);
+  SUM64(dot, n, ADD_PD);
+  const v16 d = v16_set(dot), k = v16_set(scale);
+  EACH(c, n) st(dp, v16_mul(v16_mul(ld(p, c, n), v16_sub(ld(dp, c, n), d)), k), c, n);
+  memset(dp + n, 0, (size_t)(n_pad - n) * sizeof *dp);
+}
+
+static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
+  *max = row_max(l, v);
+  if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
+    const v16 m = v16_set(*max);
+    float s;
+#define ADD_COPY(a, c) a = v16_add(a, present(v16_exp(v16_sub(ld(l, c, v), m)), v - (c)));
+    SUM64(s, v, ADD_COPY);
+    *sum = s;
+    return;
+  }
+  *sum = row_exp(l, v, 1.f, *max);
+  const v16 i = v16_set(1.f / *sum), k = v16_set(g);
+  const float hit = l[target] * (1.f / *sum) - 1.f;
+  EACH(c, v) st(l, v16_mul(v16_mul(ld(l, c, v), i), k), c, v);
+  l[target] = hit * g;
+}
+
+static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a) {
+  const v16 b1 = v16_set(a->beta1), c1 = v16_set(a->one_minus_beta1), b2 = v16_set(a->beta2),
+            c2 = v16_set(a->one_minus_beta2), decay = v16_set(a->decay), step = v16_set(a->step),
+            isb = v16_set(a->inv_sqrt_bc2), eps = v16_set(a->eps), gs = v16_set(a->grad_scale);
+  EACH(c, n) {
+    v16 x = v16_mul(ld(g, c, n), gs);
+    v16 mc = v16_fma(b1, ld(m, c, n), v16_mul(c1, x));
+    v16 vc = v16_fma(b2, ld(v, c, n), v16_mul(v16_mul(c2, x), x));
+    v16 d = v16_fma(v16_sqrt(vc), isb, eps);
+    st(m, mc, c, n);
+    st(v, vc, c, n);
+    st(p, v16_fnma(step, v16_div(mc, d), v16_mul(ld(p, c, n), decay)), c, n);
+  }
+}
+
+static double k_sumsq(const float *x, int64_t n) {
+  d16 s = d16_zero();
+  EACH(c, n) s = d16_add_square(s, ld(x, c, n));
+  return d16_sum(s);
+}
+
+#define DD_ENTRY(ret, name, args) .name = k_##name,
+const dd_kernels DD_TIER_TABLE = {.tier = DD_TIER_NAME, .mr = TILE_MR, .nr = TILE_NR, .kc = TILE_KC, DD_KERNELS(DD_ENTRY)};

@@ -1,0 +1,144 @@
+/* Matrix tile and packing, for any tier that provides tv (a native vector of TW floats) and TILE_MR.
+ *
+ * The micro-kernel holds mr x nv accumulators in named variables: arrays make compilers spill them. One function per
+ * mr = 1..TILE_MR and nv = 1, 2 keeps ragged edges as fast as their rows allow. Each output is one chain over k. */
+#ifndef DD_TILE_H
+#define DD_TILE_H
+#include "simd.h"
+
+#define TILE_NR (2 * TW)
+#define R1(X) X(0)
+#define R2(X) R1(X) X(1)
+#define R3(X) R2(X) X(2)
+#define R4(X) R3(X) X(3)
+#define R5(X) R4(X) X(4)
+#define R6(X) R5(X) X(5)
+#define R7(X) R6(X) X(6)
+#define R8(X) R7(X) X(7)
+#define R9(X) R8(X) X(8)
+#define R10(X) R9(X) X(9)
+#define R11(X) R10(X) X(10)
+#define R12(X) R11(X) X(11)
+
+#define T2_ZERO(i) tv p##i = tv_zero(), q##i = tv_zero();
+#define T2_LOAD(i) p##i = tv_load(c + i * ldc), q##i = tv_load(c + i * ldc + TW);
+#define T2_STEP(i)                                                                                                     \
+  x = tv_bcast(a + i);                                                                                                 \
+  p##i = tv_fma(x, y, p##i);                                                                                           \
+  q##i = tv_fma(x, z, q##i);
+#define T2_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i), q##i = tv_add(tv_load(c + i * ldc + TW), q##i);
+#define T2_STORE(i) tv_store(c + i * ldc, p##i), tv_store(c + i * ldc + TW, q##i);
+#define T1_ZERO(i) tv p##i = tv_zero();
+#define T1_LOAD(i) p##i = tv_load(c + i * ldc);
+#define T1_STEP(i) p##i = tv_fma(tv_bcast(a + i), y, p##i);
+#define T1_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i);
+#define T1_STORE(i) tv_store(c + i * ldc, p##i);
+
+#define TILE_FN(mr, R)                                                                                                 \
+  static void tile_##mr##x2(int64_t kk, const float *a, const float *b, float *c, int64_t ldc, dd_gemm_mode mode) {    \
+    R(T2_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T2_LOAD) }                                                            \
+    for (int64_t k = 0; k < kk; k++, a += TILE_MR, b += TILE_NR) {                                                     \
+      tv x, y = tv_load(b), z = tv_load(b + TW);                                                                       \
+      __builtin_prefetch(b + 8 * TILE_NR);                                                                             \
+      R(T2_STEP)                                                                                                       \
+    }                                                                                                                  \
+    if (mode == DD_GEMM_ADD) { R(T2_ADD) }                                                                             \
+    R(T2_STORE)                                                                                                        \
+  }                                                                                                                    \
+  static void tile_##mr##x1(int64_t kk, const float *a, const float *b, float *c, int64_t ldc, dd_gemm_mode mode) {    \
+    R(T1_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T1_LOAD) }                                                            \
+    for (int64_t k = 0; k < kk; k++, a += TILE_MR, b += TILE_NR) {                                                     \
+      tv y = tv_load(b);                                                                                               \
+      R(T1_STEP)                                                                                                       \
+    }                                                                                                                  \
+    if (mode == DD_GEMM_ADD) { R(T1_ADD) }                                                                             \
+    R(T1_STORE)                                                                                                        \
+  }
+
+TILE_FN(1, R1) TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_FN(6, R6)
+#if TILE_MR > 6
+TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
+#endif
+
+typedef void tile_fn(int64_t, const float *, const float *, float *, int64_t, dd_gemm_mode);
+static tile_fn *const tile_of[TILE_MR][2] = {
+    {tile_1x1, tile_1x2}, {tile_2x1, tile_2x2}, {tile_3x1, tile_3x2},
+    {tile_4x1, tile_4x2}, {tile_5x1, tile_5x2}, {tile_6x1, tile_6x2},
+#if TILE_MR > 6
+    {tile_7x1, tile_7x2}, {tile_8x1, tile_8x2}, {tile_9x1, tile_9x2},
+    {tile_10x1, tile_10x2}, {tile_11x1, tile_11x2}, {tile_12x1, tile_12x2},
+#endif
+};
+
+/* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
+static void tile_edge(int64_t mr, int64_t nc, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,
+                      dd_gemm_mode mode) {
+  _Alignas(64) float t[TILE_MR * TILE_NR] = {0};
+  const int nv = nc > TW;
+  if (mode != DD_GEMM_SET)
+    for (int64_t i = 0; i < mr; i++) memcpy(t + i * TILE_NR, c + i * ldc, (size_t)nc * sizeof *c);
+  tile_of[mr - 1][nv](kk, a, b, t, TILE_NR, mode);
+  for (int64_t i = 0; i < mr; i++) memcpy(c + i * ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
+}
+
+static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,
+                   dd_gemm_mode mode) {
+  for (int64_t j = 0; j < n; j += TILE_NR, b += TILE_NR * kk) {
+    const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
+    const float *ap = a;
+    for (int64_t i = 0; i < m; i += TILE_MR, ap += TILE_MR * kk) {
+      const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
+      float *cp = c + i * ldc + j;
+      if (nc == TILE_NR || nc == TW) tile_of[mr - 1][nc > TW](kk, ap, b, cp, ldc, mode);
+      else tile_edge(mr, nc, kk, ap, b, cp, ldc, mode);
+    }
+  }
+}
+
+/* One panel of w lanes: dst[k*w + r] = src[r*rs + k*cs] for r < rows, +0 for the rest. */
+VI void pack_panel(float *dst, int64_t w, int64_t rows, int64_t kk, const float *src, int64_t rs, int64_t cs) {
+  if (rows == w && rs == 1) {
+    for (int64_t k = 0; k < kk; k++) memcpy(dst + k * w, src + k * cs, (size_t)w * sizeof *dst);
+    return;
+  }
+  if (rows < w) memset(dst, 0, (size_t)(w * kk) * sizeof *dst);
+  if (cs == 1 && rows == w) { /* transpose in strips of 16 k, so that each source line is used whole */
+    int64_t k = 0;
+    for (; k + 16 <= kk; k += 16)
+      for (int64_t r = 0; r < w; r++)
+        for (int64_t i = 0; i < 16; i++) dst[(k + i) * w + r] = src[r * rs + k + i];
+    for (; k < kk; k++)
+      for (int64_t r = 0; r < w; r++) dst[k * w + r] = src[r * rs + k];
+    return;
+  }
+  for (int64_t k = 0; k < kk; k++)
+    for (int64_t r = 0; r < rows; r++) dst[k * w + r] = src[r * rs + k * cs];
+}
+
+static void k_pack_a(float *dst, int64_t m, int64_t kk, const float *src, int64_t rs, int64_t cs) {
+  for (int64_t i = 0; i < m; i += TILE_MR, dst += TILE_MR * kk)
+    pack_panel(dst, TILE_MR, m - i < TILE_MR ? m - i : TILE_MR, kk, src + i * rs, rs, cs);
+}
+
+static void k_pack_b(float *dst, int64_t kk, int64_t n, const float *src, int64_t rs, int64_t cs) {
+  for (int64_t j = 0; j < n; j += TILE_NR, dst += TILE_NR * kk)
+    pack_panel(dst, TILE_NR, n - j < TILE_NR ? n - j : TILE_NR, kk, src + j * cs, cs, rs);
+}
+
+/* Eight independent chains of two operands that stay in registers. */
+static double k_peak(int64_t iters, float *sink) {
+  tv x = tv_bcast(sink), y = tv_bcast(sink + 1);
+  R6(T2_ZERO)
+  for (int64_t i = 0; i < iters; i++) {
+#define T2_PEAK(i) p##i = tv_fma(x, y, p##i), q##i = tv_fma(x, y, q##i);
+    R6(T2_PEAK)
+    __asm__ volatile("" ::: "memory");
+  }
+#define T2_SUM(i) x = tv_add(x, tv_add(p##i, q##i));
+  R6(T2_SUM)
+  float out[TW];
+  tv_store(out, x);
+  sink[0] = out[0];
+  return 2.0 * TW * 12 * (double)iters;
+}
+#endif

@@ -1,0 +1,144 @@
+/* Sixteen virtual lanes on AVX2 + FMA: two registers. See template.h for what each function must do. */
+#ifndef DD_VEC_AVX2_H
+#define DD_VEC_AVX2_H
+#include <immintrin.h>
+#include <stdint.h>
+#include <string.h>
+#define VI static inline __attribute__((always_inline))
+
+typedef struct v16 {
+  __m256 a, b;
+} v16;
+typedef struct d16 {
+  __m256d a, b, c, d;
+} d16;
+#define V2(op, x, y) ((v16){op((x).a, (y).a), op((x).b, (y).b)})
+
+VI v16 v16_load(const float *p) { return (v16){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)}; }
+VI void v16_store(float *p, v16 x) {
+  _mm256_storeu_ps(p, x.a);
+  _mm256_storeu_ps(p + 8, x.b);
+}
+VI __m256i v16_mask8(int64_t n) { /* lanes below n */
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)n), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+VI v16 v16_load_n(const float *p, int64_t n) {
+  return (v16){_mm256_maskload_ps(p, v16_mask8(n)), _mm256_maskload_ps(p + (n > 8 ? 8 : 0), v16_mask8(n - 8))};
+}
+VI void v16_store_n(float *p, v16 x, int64_t n) {
+  _mm256_maskstore_ps(p, v16_mask8(n), x.a);
+  if (n > 8) _mm256_maskstore_ps(p + 8, v16_mask8(n - 8), x.b);
+}
+VI v16 v16_set(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
+VI v16 v16_add(v16 x, v16 y) { return V2(_mm256_add_ps, x, y); }
+VI v16 v16_sub(v16 x, v16 y) { return V2(_mm256_sub_ps, x, y); }
+VI v16 v16_mul(v16 x, v16 y) { return V2(_mm256_mul_ps, x, y); }
+VI v16 v16_div(v16 x, v16 y) { return V2(_mm256_div_ps, x, y); }
+VI v16 v16_sqrt(v16 x) { return (v16){_mm256_sqrt_ps(x.a), _mm256_sqrt_ps(x.b)}; }
+VI v16 v16_fma(v16 x, v16 y, v16 z) { return (v16){_mm256_fmadd_ps(x.a, y.a, z.a), _mm256_fmadd_ps(x.b, y.b, z.b)}; }
+VI v16 v16_fnma(v16 x, v16 y, v16 z) {
+  return (v16){_mm256_fnmadd_ps(x.a, y.a, z.a), _mm256_fnmadd_ps(x.b, y.b, z.b)};
+}
+VI v16 v16_max(v16 x, v16 y) { return V2(_mm256_max_ps, x, y); } /* x > y ? x : y, exactly maxps */
+VI v16 v16_min(v16 x, v16 y) { return V2(_mm256_min_ps, x, y); } /* x < y ? x : y */
+VI v16 v16_abs(v16 x) {
+  const __m256 m = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+  return (v16){_mm256_and_ps(x.a, m), _mm256_and_ps(x.b, m)};
+}
+VI v16 v16_select_lt(v16 x, v16 y, v16 t, v16 f) { /* x < y ? t : f */
+  return (v16){_mm256_blendv_ps(f.a, t.a, _mm256_cmp_ps(x.a, y.a, _CMP_LT_OQ)),
+               _mm256_blendv_ps(f.b, t.b, _mm256_cmp_ps(x.b, y.b, _CMP_LT_OQ))};
+}
+VI v16 v16_select_nan(v16 x, v16 t, v16 f) { /* x is NaN ? t : f */
+  return (v16){_mm256_blendv_ps(f.a, t.a, _mm256_cmp_ps(x.a, x.a, _CMP_UNORD_Q)),
+               _mm256_blendv_ps(f.b, t.b, _mm256_cmp_ps(x.b, x.b, _CMP_UNORD_Q))};
+}
+VI __m256 v8_scale2(__m256 y, __m256 n) {
+  __m256i i = _mm256_cvtps_epi32(n), h = _mm256_srai_epi32(i, 1), k = _mm256_set1_epi32(127);
+  __m256i g = _mm256_sub_epi32(i, h);
+  y = _mm256_mul_ps(y, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(h, k), 23)));
+  return _mm256_mul_ps(y, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(g, k), 23)));
+}
+VI v16 v16_scale2(v16 y, v16 n) { return (v16){v8_scale2(y.a, n.a), v8_scale2(y.b, n.b)}; }
+VI float v4_sum(__m128 s) {
+  s = _mm_add_ps(s, _mm_movehl_ps(s, s));
+  return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
+}
+VI float v16_sum(v16 x) {
+  __m256 s = _mm256_add_ps(x.a, x.b);
+  return v4_sum(_mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1)));
+}
+VI float v16_hmax(v16 x) {
+  __m256 s = _mm256_max_ps(x.a, x.b);
+  __m128 t = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+  t = _mm_max_ps(t, _mm_movehl_ps(t, t));
+  return _mm_cvtss_f32(_mm_max_ss(t, _mm_shuffle_ps(t, t, 1)));
+}
+VI d16 d16_zero(void) {
+  __m256d z = _mm256_setzero_pd();
+  return (d16){z, z, z, z};
+}
+VI __m256d d4_sq(__m256d s, __m128 x) {
+  __m256d d = _mm256_cvtps_pd(x);
+  return _mm256_fmadd_pd(d, d, s);
+}
+VI d16 d16_add_square(d16 s, v16 x) {
+  return (d16){d4_sq(s.a, _mm256_castps256_ps128(x.a)), d4_sq(s.b, _mm256_extractf128_ps(x.a, 1)),
+               d4_sq(s.c, _mm256_castps256_ps128(x.b)), d4_sq(s.d, _mm256_extractf128_ps(x.b, 1))};
+}
+VI double d16_sum(d16 s) {
+  __m256d t = _mm256_add_pd(_mm256_add_pd(s.a, s.c), _mm256_add_pd(s.b, s.d));
+  __m128d u = _mm_add_pd(_mm256_castpd256_pd128(t), _mm256_extractf128_pd(t, 1));
+  return _mm_cvtsd_f64(_mm_add_sd(u, _mm_unpackhi_pd(u, u)));
+}
+/* Keep lanes whose draw is >= t; +0 elsewhere. */
+VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
+  __m256i d = _mm256_loadu_si256((const __m256i *)(const void *)draws), th = _mm256_set1_epi16((short)t);
+  __m256i k = _mm256_cmpeq_epi16(_mm256_max_epu16(d, th), d);
+  __m256i lo = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(k));
+  __m256i hi = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(k, 1));
+  return (v16){_mm256_and_ps(x.a, _mm256_castsi256_ps(lo)), _mm256_and_ps(x.b, _mm256_castsi256_ps(hi))};
+}
+
+VI void philox_mul(__m256i x, __m256i m, __m256i *hi, __m256i *lo) {
+  __m256i e = _mm256_mul_epu32(x, m), o = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
+  *lo = _mm256_blend_epi32(e, _mm256_slli_epi64(o, 32), 0xaa);
+  *hi = _mm256_blend_epi32(_mm256_srli_epi64(e, 32), o, 0xaa);
+}
+/* Draws of blocks of 64 columns: first, first + 1, ... (count of them), counters c0 = block * 8 + j. */
+VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
+                   uint32_t k1) {
+  const __m256i m0 = _mm256_set1_epi32((int)0xD2511F53u), m1 = _mm256_set1_epi32((int)0xCD9E8D57u);
+  for (int64_t i = 0; i < count; i++, out += 64) {
+    __m256i x0 = _mm256_add_epi32(_mm256_set1_epi32((int)((first + (uint32_t)i) * 8)),
+                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+    __m256i x1 = _mm256_set1_epi32((int)c1), x2 = _mm256_set1_epi32((int)c2), x3 = _mm256_set1_epi32((int)c3);
+    uint32_t a = k0, b = k1;
+    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+      __m256i h0, l0, h1, l1;
+      philox_mul(x0, m0, &h0, &l0);
+      philox_mul(x2, m1, &h1, &l1);
+      x0 = _mm256_xor_si256(_mm256_xor_si256(h1, x1), _mm256_set1_epi32((int)a));
+      x2 = _mm256_xor_si256(_mm256_xor_si256(h0, x3), _mm256_set1_epi32((int)b));
+      x1 = l1;
+      x3 = l0;
+    }
+    _mm256_storeu_si256((__m256i *)(void *)out, x0);
+    _mm256_storeu_si256((__m256i *)(void *)(out + 16), x1);
+    _mm256_storeu_si256((__m256i *)(void *)(out + 32), x2);
+    _mm256_storeu_si256((__m256i *)(void *)(out + 48), x3);
+  }
+}
+
+/* The matrix tile: MR x (two vectors of TW). */
+#define TW 8
+#define TILE_MR 6
+#define TILE_KC 384
+typedef __m256 tv;
+VI tv tv_zero(void) { return _mm256_setzero_ps(); }
+VI tv tv_load(const float *p) { return _mm256_loadu_ps(p); }
+VI void tv_store(float *p, tv x) { _mm256_storeu_ps(p, x); }
+VI tv tv_bcast(const float *p) { return _mm256_broadcast_ss(p); }
+VI tv tv_fma(tv x, tv y, tv z) { return _mm256_fmadd_ps(x, y, z); }
+VI tv tv_add(tv x, tv y) { return _mm256_add_ps(x, y); }
+#endif

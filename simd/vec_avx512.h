@@ -1,0 +1,121 @@
+/* Sixteen virtual lanes on AVX-512 (F, DQ, BW, VL): one register. See template.h for what each function must do.
+ * With DD_SIMDE the same source runs through SIMDe, so that its arithmetic is tested on any machine. */
+#ifndef DD_VEC_AVX512_H
+#define DD_VEC_AVX512_H
+#ifdef DD_SIMDE
+#define SIMDE_ENABLE_NATIVE_ALIASES
+#include <simde/x86/avx512.h>
+#include <simde/x86/fma.h>
+#include "simde_extra.h"
+#else
+#include <immintrin.h>
+#endif
+#include <stdint.h>
+#include <string.h>
+#define VI static inline __attribute__((always_inline))
+
+typedef __m512 v16;
+typedef struct d16 {
+  __m512d a, b;
+} d16;
+
+VI v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
+VI void v16_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
+VI v16 v16_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
+VI void v16_store_n(float *p, v16 x, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x); }
+VI v16 v16_set(float x) { return _mm512_set1_ps(x); }
+VI v16 v16_add(v16 x, v16 y) { return _mm512_add_ps(x, y); }
+VI v16 v16_sub(v16 x, v16 y) { return _mm512_sub_ps(x, y); }
+VI v16 v16_mul(v16 x, v16 y) { return _mm512_mul_ps(x, y); }
+VI v16 v16_div(v16 x, v16 y) { return _mm512_div_ps(x, y); }
+VI v16 v16_sqrt(v16 x) { return _mm512_sqrt_ps(x); }
+VI v16 v16_fma(v16 x, v16 y, v16 z) { return _mm512_fmadd_ps(x, y, z); }
+VI v16 v16_fnma(v16 x, v16 y, v16 z) { return _mm512_fnmadd_ps(x, y, z); }
+VI v16 v16_select_lt(v16 x, v16 y, v16 t, v16 f) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, y, _CMP_LT_OQ), f, t);
+}
+VI v16 v16_select_nan(v16 x, v16 t, v16 f) {
+  return _mm512_mask_blend_ps(_mm512_cmp_ps_mask(x, x, _CMP_UNORD_Q), f, t);
+}
+VI v16 v16_max(v16 x, v16 y) { return _mm512_max_ps(x, y); } /* x > y ? x : y, exactly maxps */
+VI v16 v16_min(v16 x, v16 y) { return _mm512_min_ps(x, y); } /* x < y ? x : y */
+VI v16 v16_abs(v16 x) {
+  return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
+}
+VI v16 v16_scale2(v16 y, v16 n) { return _mm512_scalef_ps(y, n); } /* one rounding, as the other tiers' two products */
+VI __m256 v16_low(v16 x) { return _mm512_castps512_ps256(x); }
+VI __m256 v16_high(v16 x) { return _mm512_extractf32x8_ps(x, 1); }
+VI float v16_sum(v16 x) {
+  __m256 s = _mm256_add_ps(v16_low(x), v16_high(x));
+  __m128 t = _mm_add_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+  t = _mm_add_ps(t, _mm_movehl_ps(t, t));
+  return _mm_cvtss_f32(_mm_add_ss(t, _mm_shuffle_ps(t, t, 1)));
+}
+VI float v16_hmax(v16 x) {
+  float l[16];
+  v16_store(l, x);
+  for (int h = 8; h; h /= 2)
+    for (int i = 0; i < h; i++) l[i] = l[i] > l[i + h] ? l[i] : l[i + h];
+  return l[0];
+}
+VI d16 d16_zero(void) { return (d16){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
+VI d16 d16_add_square(d16 s, v16 x) {
+  __m512d lo = _mm512_cvtps_pd(v16_low(x)), hi = _mm512_cvtps_pd(v16_high(x));
+  return (d16){_mm512_fmadd_pd(lo, lo, s.a), _mm512_fmadd_pd(hi, hi, s.b)};
+}
+VI double d16_sum(d16 s) {
+  double l[8];
+  _mm512_storeu_pd(l, _mm512_add_pd(s.a, s.b));
+  for (int h = 4; h; h /= 2)
+    for (int i = 0; i < h; i++) l[i] += l[i + h];
+  return l[0];
+}
+VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
+  __m256i d = _mm256_loadu_si256((const __m256i *)(const void *)draws);
+  return _mm512_maskz_mov_ps(_mm256_cmpge_epu16_mask(d, _mm256_set1_epi16((short)t)), x);
+}
+
+VI void philox_mul(__m512i x, __m512i m, __m512i *hi, __m512i *lo) {
+  __m512i e = _mm512_mul_epu32(x, m), o = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), m);
+  *lo = _mm512_mask_blend_epi32((__mmask16)0xaaaa, e, _mm512_slli_epi64(o, 32));
+  *hi = _mm512_mask_blend_epi32((__mmask16)0xaaaa, _mm512_srli_epi64(e, 32), o);
+}
+VI void philox_put(uint16_t *out, __m512i x, int both) { /* low half: this block of 64 columns, high half: the next */
+  _mm256_storeu_si256((__m256i *)(void *)out, _mm512_castsi512_si256(x));
+  if (both) _mm256_storeu_si256((__m256i *)(void *)(out + 64), _mm512_extracti64x4_epi64(x, 1));
+}
+VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
+                   uint32_t k1) {
+  const __m512i m0 = _mm512_set1_epi32((int)0xD2511F53u), m1 = _mm512_set1_epi32((int)0xCD9E8D57u);
+  for (int64_t i = 0; i < count; i += 2, out += 128) {
+    __m512i x0 = _mm512_add_epi32(_mm512_set1_epi32((int)((first + (uint32_t)i) * 8)),
+                                  _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+    __m512i x1 = _mm512_set1_epi32((int)c1), x2 = _mm512_set1_epi32((int)c2), x3 = _mm512_set1_epi32((int)c3);
+    uint32_t a = k0, b = k1;
+    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+      __m512i h0, l0, h1, l1;
+      philox_mul(x0, m0, &h0, &l0);
+      philox_mul(x2, m1, &h1, &l1);
+      x0 = _mm512_xor_si512(_mm512_xor_si512(h1, x1), _mm512_set1_epi32((int)a));
+      x2 = _mm512_xor_si512(_mm512_xor_si512(h0, x3), _mm512_set1_epi32((int)b));
+      x1 = l1;
+      x3 = l0;
+    }
+    philox_put(out, x0, i + 1 < count);
+    philox_put(out + 16, x1, i + 1 < count);
+    philox_put(out + 32, x2, i + 1 < count);
+    philox_put(out + 48, x3, i + 1 < count);
+  }
+}
+
+#define TW 16
+#define TILE_MR 12
+#define TILE_KC 256
+typedef __m512 tv;
+VI tv tv_zero(void) { return _mm512_setzero_ps(); }
+VI tv tv_load(const float *p) { return _mm512_loadu_ps(p); }
+VI void tv_store(float *p, tv x) { _mm512_storeu_ps(p, x); }
+VI tv tv_bcast(const float *p) { return _mm512_set1_ps(*p); }
+VI tv tv_fma(tv x, tv y, tv z) { return _mm512_fmadd_ps(x, y, z); }
+VI tv tv_add(tv x, tv y) { return _mm512_add_ps(x, y); }
+#endif

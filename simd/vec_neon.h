@@ -1,0 +1,131 @@
+/* Sixteen virtual lanes on AArch64 NEON: four registers. See template.h for what each function must do. */
+#ifndef DD_VEC_NEON_H
+#define DD_VEC_NEON_H
+#include <arm_neon.h>
+#include <stdint.h>
+#include <string.h>
+#define VI static inline __attribute__((always_inline))
+
+typedef struct v16 {
+  float32x4_t q[4];
+} v16;
+typedef struct d16 {
+  float64x2_t q[8];
+} d16;
+#define VMAP(expr) ((v16){{({ enum { i = 0 }; expr; }), ({ enum { i = 1 }; expr; }), ({ enum { i = 2 }; expr; }),      \
+                           ({ enum { i = 3 }; expr; })}})
+
+VI v16 v16_load(const float *p) { return VMAP(vld1q_f32(p + 4 * i)); }
+VI void v16_store(float *p, v16 x) {
+  for (int i = 0; i < 4; i++) vst1q_f32(p + 4 * i, x.q[i]);
+}
+VI v16 v16_load_n(const float *p, int64_t n) {
+  float t[16] = {0};
+  memcpy(t, p, (size_t)n * sizeof *t);
+  return v16_load(t);
+}
+VI void v16_store_n(float *p, v16 x, int64_t n) {
+  float t[16];
+  v16_store(t, x);
+  memcpy(p, t, (size_t)n * sizeof *t);
+}
+VI v16 v16_set(float x) { return VMAP(vdupq_n_f32(x)); }
+VI v16 v16_add(v16 x, v16 y) { return VMAP(vaddq_f32(x.q[i], y.q[i])); }
+VI v16 v16_sub(v16 x, v16 y) { return VMAP(vsubq_f32(x.q[i], y.q[i])); }
+VI v16 v16_mul(v16 x, v16 y) { return VMAP(vmulq_f32(x.q[i], y.q[i])); }
+VI v16 v16_div(v16 x, v16 y) { return VMAP(vdivq_f32(x.q[i], y.q[i])); }
+VI v16 v16_sqrt(v16 x) { return VMAP(vsqrtq_f32(x.q[i])); }
+VI v16 v16_fma(v16 x, v16 y, v16 z) { return VMAP(vfmaq_f32(z.q[i], x.q[i], y.q[i])); }
+VI v16 v16_fnma(v16 x, v16 y, v16 z) { return VMAP(vfmsq_f32(z.q[i], x.q[i], y.q[i])); }
+VI v16 v16_max(v16 x, v16 y) { return VMAP(vbslq_f32(vcgtq_f32(x.q[i], y.q[i]), x.q[i], y.q[i])); }
+VI v16 v16_min(v16 x, v16 y) { return VMAP(vbslq_f32(vcltq_f32(x.q[i], y.q[i]), x.q[i], y.q[i])); }
+VI v16 v16_abs(v16 x) { return VMAP(vabsq_f32(x.q[i])); }
+VI v16 v16_select_lt(v16 x, v16 y, v16 t, v16 f) {
+  return VMAP(vbslq_f32(vcltq_f32(x.q[i], y.q[i]), t.q[i], f.q[i]));
+}
+VI v16 v16_select_nan(v16 x, v16 t, v16 f) { return VMAP(vbslq_f32(vceqq_f32(x.q[i], x.q[i]), f.q[i], t.q[i])); }
+VI float32x4_t v4_scale2(float32x4_t y, float32x4_t n) {
+  int32x4_t i = vcvtnq_s32_f32(n), h = vshrq_n_s32(i, 1), k = vdupq_n_s32(127), g = vsubq_s32(i, h);
+  y = vmulq_f32(y, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(h, k), 23)));
+  return vmulq_f32(y, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(g, k), 23)));
+}
+VI v16 v16_scale2(v16 y, v16 n) { return VMAP(v4_scale2(y.q[i], n.q[i])); }
+VI float v16_sum(v16 x) {
+  float32x4_t s = vaddq_f32(vaddq_f32(x.q[0], x.q[2]), vaddq_f32(x.q[1], x.q[3]));
+  float32x2_t t = vadd_f32(vget_low_f32(s), vget_high_f32(s));
+  return vget_lane_f32(t, 0) + vget_lane_f32(t, 1);
+}
+VI float v16_hmax(v16 x) {
+  float l[16];
+  v16_store(l, x);
+  for (int h = 8; h; h /= 2)
+    for (int i = 0; i < h; i++) l[i] = l[i] > l[i + h] ? l[i] : l[i + h];
+  return l[0];
+}
+VI d16 d16_zero(void) {
+  d16 z;
+  for (int i = 0; i < 8; i++) z.q[i] = vdupq_n_f64(0);
+  return z;
+}
+VI d16 d16_add_square(d16 s, v16 x) {
+  for (int i = 0; i < 4; i++) {
+    float64x2_t lo = vcvt_f64_f32(vget_low_f32(x.q[i])), hi = vcvt_high_f64_f32(x.q[i]);
+    s.q[2 * i] = vfmaq_f64(s.q[2 * i], lo, lo);
+    s.q[2 * i + 1] = vfmaq_f64(s.q[2 * i + 1], hi, hi);
+  }
+  return s;
+}
+VI double d16_sum(d16 s) {
+  for (int h = 4; h; h /= 2)
+    for (int i = 0; i < h; i++) s.q[i] = vaddq_f64(s.q[i], s.q[i + h]);
+  return vgetq_lane_f64(s.q[0], 0) + vgetq_lane_f64(s.q[0], 1);
+}
+VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
+  uint16x8_t th = vdupq_n_u16((uint16_t)t), a = vcgeq_u16(vld1q_u16(draws), th), b = vcgeq_u16(vld1q_u16(draws + 8), th);
+  int16x8_t sa = vreinterpretq_s16_u16(a), sb = vreinterpretq_s16_u16(b);
+  int32x4_t m[4] = {vmovl_s16(vget_low_s16(sa)), vmovl_high_s16(sa), vmovl_s16(vget_low_s16(sb)), vmovl_high_s16(sb)};
+  return VMAP(vreinterpretq_f32_s32(vandq_s32(vreinterpretq_s32_f32(x.q[i]), m[i])));
+}
+
+VI void philox_mul(uint32x4_t x, uint32_t m, uint32x4_t *hi, uint32x4_t *lo) {
+  uint32x4_t a = vreinterpretq_u32_u64(vmull_n_u32(vget_low_u32(x), m));
+  uint32x4_t b = vreinterpretq_u32_u64(vmull_n_u32(vget_high_u32(x), m));
+  *lo = vuzp1q_u32(a, b);
+  *hi = vuzp2q_u32(a, b);
+}
+VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
+                   uint32_t k1) {
+  static const uint32_t iota[8] = {0, 1, 2, 3, 4, 5, 6, 7};
+  for (int64_t i = 0; i < count; i++, out += 64)
+    for (int half = 0; half < 2; half++) {
+      uint32x4_t x0 = vaddq_u32(vdupq_n_u32((first + (uint32_t)i) * 8), vld1q_u32(iota + 4 * half));
+      uint32x4_t x1 = vdupq_n_u32(c1), x2 = vdupq_n_u32(c2), x3 = vdupq_n_u32(c3);
+      uint32_t a = k0, b = k1;
+      for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+        uint32x4_t h0, l0, h1, l1;
+        philox_mul(x0, 0xD2511F53u, &h0, &l0);
+        philox_mul(x2, 0xCD9E8D57u, &h1, &l1);
+        x0 = veorq_u32(veorq_u32(h1, x1), vdupq_n_u32(a));
+        x2 = veorq_u32(veorq_u32(h0, x3), vdupq_n_u32(b));
+        x1 = l1;
+        x3 = l0;
+      }
+      uint16_t *o = out + 8 * half;
+      vst1q_u16(o, vreinterpretq_u16_u32(x0));
+      vst1q_u16(o + 16, vreinterpretq_u16_u32(x1));
+      vst1q_u16(o + 32, vreinterpretq_u16_u32(x2));
+      vst1q_u16(o + 48, vreinterpretq_u16_u32(x3));
+    }
+}
+
+#define TW 4
+#define TILE_MR 12
+#define TILE_KC 384
+typedef float32x4_t tv;
+VI tv tv_zero(void) { return vdupq_n_f32(0); }
+VI tv tv_load(const float *p) { return vld1q_f32(p); }
+VI void tv_store(float *p, tv x) { vst1q_f32(p, x); }
+VI tv tv_bcast(const float *p) { return vld1q_dup_f32(p); }
+VI tv tv_fma(tv x, tv y, tv z) { return vfmaq_f32(z, x, y); }
+VI tv tv_add(tv x, tv y) { return vaddq_f32(x, y); }
+#endif

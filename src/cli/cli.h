@@ -1,0 +1,94 @@
+/* The program around the library: options, help, commands, progress. */
+#ifndef DD_CLI_CLI_H
+#define DD_CLI_CLI_H
+#include "run/settings.h"
+#include <stdio.h>
+
+typedef struct dd_cli dd_cli;
+
+/** A command; the rows are in commands.c. */
+typedef struct dd_command {
+  const char *name, *help;
+  unsigned use;                      /* DD_USE_x: which settings are its options */
+  const char *positional;            /* name of its argument in help, or NULL */
+  enum dd_setting_id positional_id;  /* setting that takes the argument */
+  int (*run)(dd_cli *cli, dd_error *err);
+  const char *const *examples;       /* NULL-terminated, without "dd-cpu " */
+} dd_command;
+
+typedef enum dd_color_mode { DD_COLOR_AUTO, DD_COLOR_ALWAYS, DD_COLOR_NEVER } dd_color_mode;
+
+/** Progress on stderr: a live line on a terminal, plain lines elsewhere. */
+typedef struct dd_progress {
+  FILE *stream;
+  bool live, color, unicode, quiet, verbose;
+  bool drawn;            /* a live line is on the screen */
+  double drawn_at;       /* monotonic seconds of the last redraw */
+  double step_at, since_step; /* when the last step record came; seconds from there to the redraw */
+  bool has_step, has_eval;
+  dd_step_record step;   /* last ones, for the live line */
+  dd_eval_record eval;
+  char phase[64];        /* "" outside long phases */
+  int64_t phase_done, phase_total;
+} dd_progress;
+
+struct dd_cli {
+  dd_settings *settings;
+  const dd_command *command;
+  bool help, quiet, verbose, json;
+  dd_color_mode color;
+  dd_progress progress;
+  int out_errno;         /* first failure to write stdout, 0 when none */
+  bool stop_announced;
+  bool escape_text;      /* stdout is a terminal: generated control bytes are not for it */
+  bool after_c2;         /* see write_text */
+  bool mid_line;         /* generated text did not end with a line feed */
+  char *text;            /* with --json: the generated text so far */
+  size_t text_size;
+  json_t *lines;         /* `info --json`: messages so far */
+};
+
+/* ---- commands.c ---- */
+const dd_command *dd_command_at(int i); /* NULL after the last */
+const dd_command *dd_command_find(const char *name);
+/** Run the parsed command and report its result; returns the exit code. */
+int dd_command_execute(dd_cli *cli, const char *program);
+/** "PROGRAM: error: MESSAGE" on stderr. */
+void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *err);
+
+/* ---- args.c ---- */
+/** Options that are no settings. */
+typedef struct dd_cli_option {
+  const char *name;
+  char letter;          /* 0: none */
+  const char *metavar;  /* NULL: takes no value */
+  const char *help;
+} dd_cli_option;
+const dd_cli_option *dd_cli_option_at(int i); /* NULL after the last */
+/** Letter of a setting ('t' for threads), or 0. */
+char dd_setting_letter(int id);
+/** Parse what stands after the command name into cli. */
+int dd_args_parse(dd_cli *cli, int argc, char *const *argv, dd_error *err);
+
+/* ---- help.c ---- */
+void dd_help_short(FILE *out);
+void dd_help_program(FILE *out, int width);
+void dd_help_command(FILE *out, const dd_command *command, int width);
+/** Columns of the terminal behind fd, else $COLUMNS, else 80. */
+int dd_terminal_width(int fd);
+
+/* ---- progress.c ---- */
+void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose);
+void dd_progress_message(dd_progress *p, dd_level level, const char *text);
+void dd_progress_phase(dd_progress *p, const char *what, int64_t done, int64_t total);
+void dd_progress_step(dd_progress *p, const dd_step_record *r);
+void dd_progress_eval(dd_progress *p, const dd_eval_record *r);
+/** Call often: lets the clocks of the live line go on between records. */
+void dd_progress_tick(dd_progress *p);
+/** Take the live line off the screen; what is written next starts at the left. */
+void dd_progress_clear(dd_progress *p);
+/** "1:02:03" or "2:03" into out. */
+void dd_format_time(char *out, size_t size, double seconds);
+/** The live line for a width, without control characters (color apart): also what tests look at. */
+void dd_progress_line(const dd_progress *p, int width, char *out, size_t size);
+#endif

@@ -1,0 +1,410 @@
+/* The commands: call the library, report what it says, turn its status into the exit code. */
+#include "cli/cli.h"
+#include <errno.h>
+#include <math.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* ---- signals ---- */
+
+/* The one mutable state outside objects: a signal handler can reach nothing else. */
+static volatile sig_atomic_t stop_requested, save_requested, interrupts;
+
+static void on_signal(int number) {
+  int saved = errno;
+  if (number == SIGUSR1) save_requested = 1;
+  else stop_requested = 1;
+  if (number == SIGINT && interrupts++) { /* the user has no patience for the save */
+    ssize_t ignored = write(STDERR_FILENO, "\n", 1);
+    (void)ignored;
+    _exit(130);
+  }
+  errno = saved;
+}
+
+static void catch_signals(void) {
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
+    struct sigaction old, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
+    sigemptyset(&action.sa_mask);
+    if (!sigaction(numbers[i], NULL, &old) && old.sa_handler == SIG_IGN) continue; /* nohup, background jobs */
+    sigaction(numbers[i], &action, NULL);
+  }
+}
+
+/* ---- standard output ---- */
+
+static void out_write(dd_cli *cli, const char *text, size_t n) {
+  if (cli->out_errno || !n) return;
+  errno = 0;
+  if (fwrite(text, 1, n, stdout) != n) cli->out_errno = errno ? errno : EIO;
+}
+
+static void out_flush(dd_cli *cli) {
+  errno = 0;
+  if (fflush(stdout) && !cli->out_errno) cli->out_errno = errno ? errno : EIO;
+}
+
+static void out_printf(dd_cli *cli, const char *format, ...) DD_PRINTF(2, 3);
+static void out_printf(dd_cli *cli, const char *format, ...) {
+  if (cli->out_errno) return;
+  va_list ap;
+  va_start(ap, format);
+  errno = 0;
+  if (vprintf(format, ap) < 0) cli->out_errno = errno ? errno : EIO;
+  va_end(ap);
+}
+
+/* Generated text. A terminal would obey control bytes in it, so they are shown there instead: C0 and DEL, and C1, which
+ * in UTF-8 is C2 followed by 80..9f, possibly in the next piece. */
+static void write_text(dd_cli *cli, const char *text, size_t n) {
+  for (size_t i = 0; i < n; i++) {
+    unsigned char c = (unsigned char)text[i];
+    char shown[16];
+    int k;
+    if (cli->after_c2) {
+      cli->after_c2 = false;
+      if (c >= 0x80 && c <= 0x9f) k = snprintf(shown, sizeof shown, "\\u00%02x", c);
+      else {
+        out_write(cli, "\xc2", 1);
+        k = 0;
+      }
+      if (k) {
+        out_write(cli, shown, (size_t)k);
+        continue;
+      }
+    }
+    if (c == 0xc2) cli->after_c2 = true;
+    else if ((c < 32 && c != '\n' && c != '\t') || c == 127) {
+      k = snprintf(shown, sizeof shown, "\\x%02x", c);
+      out_write(cli, shown, (size_t)k);
+    } else out_write(cli, text + i, 1);
+  }
+}
+
+/* ---- callbacks ---- */
+
+static void on_message(void *user, dd_level level, const char *text) {
+  dd_progress_message(&((dd_cli *)user)->progress, level, text);
+}
+
+/* `info` is all result: its messages go to stdout. */
+static void on_info(void *user, dd_level level, const char *text) {
+  dd_cli *cli = user;
+  if (level != DD_INFO) on_message(user, level, text);
+  else if (cli->json) json_array_append_new(cli->lines, json_string(text));
+  else out_printf(cli, "%s\n", text);
+}
+
+static void on_phase(void *user, const char *what, int64_t done, int64_t total) {
+  dd_progress_phase(&((dd_cli *)user)->progress, what, done, total);
+}
+static void on_step(void *user, const dd_step_record *r) { dd_progress_step(&((dd_cli *)user)->progress, r); }
+static void on_eval(void *user, const dd_eval_record *r) { dd_progress_eval(&((dd_cli *)user)->progress, r); }
+
+/* Text as it comes; with --json it is kept for the result. */
+static void on_text(void *user, const char *utf8, size_t n) {
+  dd_cli *cli = user;
+  if (!n) return;
+  if (cli->json) {
+    char *more = realloc(cli->text, cli->text_size + n);
+    if (!more) return;
+    memcpy(more + cli->text_size, utf8, n);
+    cli->text = more;
+    cli->text_size += n;
+    return;
+  }
+  dd_progress_clear(&cli->progress);
+  if (cli->escape_text) write_text(cli, utf8, n);
+  else out_write(cli, utf8, n);
+  cli->mid_line = utf8[n - 1] != '\n';
+  out_flush(cli);
+}
+
+static void end_line(dd_cli *cli) {
+  if (cli->mid_line) out_write(cli, "\n", 1);
+  cli->mid_line = false;
+}
+
+static int on_should_stop(void *user) {
+  dd_cli *cli = user;
+  dd_progress_tick(&cli->progress);
+  if (stop_requested && !cli->stop_announced) {
+    cli->stop_announced = true;
+    bool train = cli->command->use & DD_USE_TRAIN;
+    dd_progress_message(&cli->progress, DD_INFO, train ? "stopping: saving a checkpoint (Ctrl-C again: stop at once)"
+                                                       : "stopping (Ctrl-C again: stop at once)");
+  }
+  if (stop_requested) return 1;
+  if (cli->out_errno && (cli->command->use & DD_USE_SAMPLE)) return 1; /* nobody reads: do not generate on */
+  if (!save_requested) return 0;
+  save_requested = 0;
+  return 2;
+}
+
+static dd_callbacks callbacks_of(dd_cli *cli) {
+  return (dd_callbacks){.user = cli, .message = on_message, .phase = on_phase, .step = on_step, .eval = on_eval,
+                        .text = on_text, .should_stop = on_should_stop};
+}
+
+/* ---- results ---- */
+
+static void add_real(json_t *object, const char *key, double v) {
+  json_object_set_new(object, key, isfinite(v) ? json_real(v) : json_null());
+}
+
+/* Generated text; of a byte model it may be no UTF-8, which JSON cannot hold: then '?' stands for bytes above 7f. */
+static void add_text(dd_cli *cli, json_t *object) {
+  if (!cli->text) return;
+  json_t *text = json_stringn(cli->text, cli->text_size);
+  if (!text) {
+    for (size_t i = 0; i < cli->text_size; i++)
+      if ((unsigned char)cli->text[i] >= 0x80) cli->text[i] = '?';
+    text = json_stringn(cli->text, cli->text_size);
+  }
+  json_object_set_new(object, "text", text);
+}
+
+/* Steals the object. */
+static void out_json(dd_cli *cli, json_t *object) {
+  char *text = json_dumps(object, JSON_COMPACT | JSON_REAL_PRECISION(17));
+  if (text) out_printf(cli, "%s\n", text);
+  free(text);
+  json_decref(object);
+}
+
+/* " key=value" of the options of `train` that differ from `plain`, or of those that were given when plain is NULL. */
+static void list_settings(dd_cli *cli, const char *head, const dd_settings *plain) {
+  const dd_settings *s = cli->settings;
+  char line[2048];
+  snprintf(line, sizeof line, "%s", head);
+  const dd_setting *d;
+  for (int i = 0; (d = dd_setting_at(i)); i++) {
+    char value[4096], other[4096];
+    if (!(d->use & DD_USE_TRAIN) || dd_settings_get(s, d->name, value, sizeof value, NULL)) continue;
+    if (!plain && !dd_settings_is_set(s, (enum dd_setting_id)i)) continue;
+    if (plain && (dd_settings_get(plain, d->name, other, sizeof other, NULL) || !strcmp(value, other))) continue;
+    size_t n = strlen(line);
+    const char *quote = value[strcspn(value, " \t\n'\"")] || !*value ? "\"" : "";
+    snprintf(line + n, sizeof line - n, " %s=%s%.200s%s", d->name, quote, value, quote);
+  }
+  if (strlen(line) > strlen(head)) dd_progress_message(&cli->progress, DD_INFO, line);
+}
+
+/* The configuration in two lines: the shape, and what differs from the preset. A resumed run has its own configuration;
+ * there it is what was given on top. */
+static void echo_settings(dd_cli *cli) {
+  const dd_settings *s = cli->settings;
+  dd_settings *plain = dd_settings_create();
+  char line[640], parts[32] = "";
+  if (!plain) return;
+  dd_settings_set(plain, "preset", dd_settings_choice(s, DD_SETTING_preset), NULL);
+  if (s->gradient_accumulation_steps > 1)
+    snprintf(parts, sizeof parts, "%lld x ", (long long)s->gradient_accumulation_steps);
+  snprintf(line, sizeof line,
+           "preset %s: %lld layers, %lld heads, %lld channels, context %lld, batch %s%lld, %lld iterations",
+           dd_settings_choice(s, DD_SETTING_preset), (long long)s->n_layer, (long long)s->n_head, (long long)s->n_embd,
+           (long long)s->block_size, parts, (long long)s->batch_size, (long long)s->max_iters);
+  if (!s->resume) dd_progress_message(&cli->progress, DD_INFO, line);
+  list_settings(cli, s->resume ? "given:" : "changed:", s->resume ? NULL : plain);
+  if (*s->ignored) {
+    snprintf(line, sizeof line, "ignored, as they mean nothing here: %s", s->ignored);
+    dd_progress_message(&cli->progress, DD_INFO, line);
+  }
+  dd_settings_destroy(plain);
+}
+
+static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
+  char time[32];
+  dd_format_time(time, sizeof time, r->seconds);
+  end_line(cli);
+  if (cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("train"));
+    json_object_set_new(o, "status", json_integer(rc));
+    json_object_set_new(o, "iter", json_integer(r->iter));
+    add_real(o, "final_loss", r->final_loss);
+    add_real(o, "train_loss", r->train_loss);
+    add_real(o, "val_loss", r->val_loss);
+    add_real(o, "best_val_loss", r->best_val_loss);
+    json_object_set_new(o, "best_iter", json_integer(r->best_iter));
+    add_real(o, "seconds", r->seconds);
+    json_object_set_new(o, "run_dir", json_string(r->run_dir));
+    json_object_set_new(o, "fingerprint", json_string(r->fingerprint));
+    add_text(cli, o);
+    out_json(cli, o);
+  } else {
+    out_printf(cli, "%s %lld iterations, train loss %.4f, val loss %.4f, best %.4f at %lld, %s in %s\n",
+               rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss, r->val_loss, r->best_val_loss,
+               (long long)r->best_iter, time, r->run_dir);
+  }
+  out_printf(cli, "fingerprint %s\n", r->fingerprint);
+}
+
+/* ---- commands ---- */
+
+static int run_train(dd_cli *cli, dd_error *err) {
+  dd_train_result r = {0};
+  dd_callbacks cb = callbacks_of(cli);
+  /* A resumed run takes from its own configuration what was not given: only dd_train can check the sum. */
+  int rc = cli->settings->resume ? DD_OK : dd_settings_check(cli->settings, err);
+  if (rc) return rc;
+  echo_settings(cli);
+  catch_signals();
+  rc = dd_train(cli->settings, &cb, &r, err);
+  dd_progress_clear(&cli->progress);
+  if (r.fingerprint[0]) report_train(cli, &r, rc); /* none after --dry-run or an early error */
+  return rc;
+}
+
+static int need_run(const dd_cli *cli, dd_error *err) {
+  if (*cli->settings->run) return DD_OK;
+  return dd_fail(err, DD_E_USAGE, "%s needs a run directory or checkpoint: dd-cpu %s runs/NAME", cli->command->name,
+                 cli->command->name);
+}
+
+static int run_eval(dd_cli *cli, dd_error *err) {
+  dd_eval_result r = {0};
+  dd_callbacks cb = callbacks_of(cli);
+  int rc = need_run(cli, err);
+  if (rc) return rc;
+  catch_signals();
+  rc = dd_evaluate(cli->settings, &cb, &r, err);
+  dd_progress_clear(&cli->progress);
+  if (rc) return rc;
+  if (cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("eval"));
+    json_object_set_new(o, "tokens", json_integer(r.tokens));
+    add_real(o, "loss", r.loss);
+    add_real(o, "bits_per_byte", r.bits_per_byte);
+    out_json(cli, o);
+  } else {
+    out_printf(cli, "loss %.6f nats/token, %.6f bits/byte, %lld tokens\n", r.loss, r.bits_per_byte,
+               (long long)r.tokens);
+  }
+  return DD_OK;
+}
+
+static int run_sample(dd_cli *cli, dd_error *err) {
+  dd_sample_result r = {0};
+  dd_callbacks cb = callbacks_of(cli);
+  int rc = need_run(cli, err);
+  if (rc) return rc;
+  catch_signals();
+  rc = dd_sample(cli->settings, &cb, &r, err);
+  dd_progress_clear(&cli->progress);
+  if (cli->escape_text) end_line(cli); /* for the shell's prompt; files get the text and nothing else */
+  if (rc) return rc;
+  char line[128];
+  snprintf(line, sizeof line, "%lld tokens in %.2f s, %.1f tokens/s", (long long)r.tokens, r.seconds,
+           r.seconds > 0 ? (double)r.tokens / r.seconds : 0.0);
+  if (cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("sample"));
+    json_object_set_new(o, "tokens", json_integer(r.tokens));
+    add_real(o, "seconds", r.seconds);
+    add_text(cli, o);
+    out_json(cli, o);
+  }
+  dd_progress_message(&cli->progress, DD_INFO, line);
+  return DD_OK;
+}
+
+static int run_prepare(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  catch_signals();
+  int rc = dd_prepare(cli->settings, &cb, err);
+  dd_progress_clear(&cli->progress);
+  if (!rc && cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("prepare"));
+    json_object_set_new(o, "data", json_string(cli->settings->data));
+    json_object_set_new(o, "out", json_string(cli->settings->out));
+    out_json(cli, o);
+  }
+  return rc;
+}
+
+static int run_info(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  cb.message = on_info;
+  cli->lines = json_array();
+  int rc = dd_info(cli->settings, &cb, err);
+  if (!rc && cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("info"));
+    json_object_set_new(o, "version", json_string(dd_version()));
+    json_object_set_new(o, "numerics", json_integer(dd_numerics_version()));
+    json_object_set(o, "lines", cli->lines);
+    out_json(cli, o);
+  }
+  json_decref(cli->lines);
+  return rc;
+}
+
+static const char *const train_examples[] = {
+  "train                        # the paper's setting on Tiny Shakespeare",
+  "train --preset small         # nanoGPT's recipe for CPUs",
+  "train --schedule linear --dropout 0.2 --dropout-final 0.05 -o runs/linear",
+  "train --schedule val-loss --data book.txt -t 16",
+  "train --resume -o runs/linear",
+  "train --config train_shakespeare_char.py --n_layer=4", NULL};
+static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linear --data other.txt --json", NULL};
+static const char *const sample_examples[] = {
+  "sample runs/linear --prompt 'ROMEO:' --max-new-tokens 300", "sample runs/linear --temperature 0", NULL};
+static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
+static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
+
+static const dd_command commands[] = {
+  {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples},
+  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples},
+  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples},
+  {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
+   prepare_examples},
+  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples},
+};
+
+const dd_command *dd_command_at(int i) {
+  return i >= 0 && i < (int)(sizeof commands / sizeof *commands) ? &commands[i] : NULL;
+}
+
+const dd_command *dd_command_find(const char *name) {
+  const dd_command *k;
+  for (int i = 0; (k = dd_command_at(i)); i++)
+    if (!strcmp(name, k->name)) return k;
+  return NULL;
+}
+
+/* "dd-cpu: error: ..." on stderr, whatever --quiet and --json say. */
+void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *err) {
+  const char *label = rc == DD_E_STOPPED ? "stopped" : "error";
+  FILE *out = cli->progress.stream;
+  dd_progress_clear(&cli->progress);
+  fprintf(out, cli->progress.color && rc != DD_E_STOPPED ? "%s: \033[1;31m%s:\033[0m " : "%s: %s: ", program, label);
+  for (const unsigned char *c = (const unsigned char *)err->message; *c; c++)
+    if (*c < 32 || *c == 127) fprintf(out, "\\x%02x", *c);
+    else fputc(*c, out);
+  fputc('\n', out);
+  if (rc == DD_E_USAGE) fprintf(out, "Try `%s %s --help`.\n", program, cli->command->name);
+  fflush(out);
+}
+
+int dd_command_execute(dd_cli *cli, const char *program) {
+  dd_error err = {0};
+  cli->escape_text = isatty(STDOUT_FILENO) && !cli->json;
+  int rc = cli->command->run(cli, &err);
+  if (rc && !err.message[0]) snprintf(err.message, sizeof err.message, "%s failed", cli->command->name);
+  out_flush(cli);
+  /* What failed because nobody reads is told as that. */
+  bool stopped_by_pipe = rc == DD_E_STOPPED && !stop_requested;
+  if (cli->out_errno && (!rc || stopped_by_pipe))
+    rc = dd_fail(&err, DD_E_IO, "cannot write to standard output: %s", strerror(cli->out_errno));
+  if (rc) dd_report_error(cli, program, rc, &err);
+  free(cli->text);
+  cli->text = NULL;
+  return rc;
+}

@@ -1,0 +1,219 @@
+/* Help, all of it derived from the tables of settings, commands, schedules and presets. */
+#include "cli/cli.h"
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+enum { HELP_COLUMN = 30 };
+
+typedef struct pair { const char *left, *right; } pair;
+
+static const pair exit_codes[] = {
+  {"0", "done"},
+  {"1", "run-time error: out of memory, a thread failed"},
+  {"2", "usage: unknown option or key, value out of range, settings that do not fit together"},
+  {"3", "diverged: loss or gradient became NaN or infinite"},
+  {"4", "a file is damaged or does not fit this run"},
+  {"5", "another process trains in the run directory"},
+  {"74", "a file or standard output could not be read or written"},
+  {"75", "stopped by SIGINT or SIGTERM after saving: run again with --resume"},
+  {"130", "stopped at once by a second SIGINT"},
+};
+
+static const pair environment[] = {
+  {"OMP_NUM_THREADS", "threads when -t is not given"},
+  {"SLURM_CPUS_PER_TASK", "threads when neither -t nor OMP_NUM_THREADS is given"},
+  {"DD_TIER", "instruction set when --tier is not given"},
+  {"DD_CPU_CORPUS", "file to use for the corpus `shakespeare` instead of fetching it"},
+  {"XDG_CACHE_HOME", "where fetched corpora are kept, in dd-cpu/ (default: ~/.cache)"},
+  {"NO_COLOR", "no colour; CLICOLOR_FORCE: colour; CLICOLOR=0: none; --color wins over all"},
+  {"TERM, COLUMNS", "dumb: plain lines instead of a live one; width where the terminal tells none"},
+};
+
+#define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
+
+int dd_terminal_width(int fd) {
+  struct winsize size;
+  if (!ioctl(fd, TIOCGWINSZ, &size) && size.ws_col > 0) return size.ws_col;
+  const char *columns = getenv("COLUMNS");
+  long n = columns ? strtol(columns, NULL, 10) : 0;
+  return n >= 20 && n <= 1000 ? (int)n : 80;
+}
+
+/* Print words from column `at` on, breaking before `width`, continued at column `indent`; ends the line. */
+static void wrap(FILE *out, const char *text, int at, int indent, int width) {
+  if (width < indent + 24) width = indent + 24;
+  bool first = true;
+  while (*text) {
+    int n = (int)strcspn(text, " ");
+    if (!first && at + 1 + n > width) {
+      fprintf(out, "\n%*s", indent, "");
+      at = indent;
+      first = true;
+    }
+    fprintf(out, "%s%.*s", first ? "" : " ", n, text);
+    at += n + !first;
+    first = false;
+    text += n;
+    text += strspn(text, " ");
+  }
+  fputc('\n', out);
+}
+
+/* `left` at the margin, `right` wrapped beside it, or below when left is too long. */
+static void entry(FILE *out, const char *left, const char *right, int column, int width) {
+  int n = fprintf(out, "%s", left);
+  if (n + 2 > column) {
+    fputc('\n', out);
+    n = 0;
+  }
+  fprintf(out, "%*s", column - n, "");
+  wrap(out, right, column, column, width);
+}
+
+static void pairs(FILE *out, const char *title, const pair *rows, int count, int column, int width) {
+  fprintf(out, "\n%s:\n", title);
+  for (int i = 0; i < count; i++) {
+    char left[64];
+    snprintf(left, sizeof left, "  %s", rows[i].left);
+    entry(out, left, rows[i].right, column, width);
+  }
+}
+
+static void append(char *buf, size_t size, const char *text) {
+  size_t n = strlen(buf);
+  if (n < size) snprintf(buf + n, size - n, "%s", text);
+}
+
+static void dashed(char *name) {
+  for (; *name; name++)
+    if (*name == '_') *name = '-';
+}
+
+static void print_setting(FILE *out, const dd_setting *d, int width) {
+  char left[96], name[64], text[1024];
+  bool flag = d->kind == DD_KIND_BOOL, once = d->use & DD_USE_ONCE;
+  char letter = dd_setting_letter(d->id), lead[8] = "      ";
+  if (letter) snprintf(lead, sizeof lead, "  -%c, ", letter);
+  snprintf(name, sizeof name, "%s", d->name);
+  dashed(name);
+  snprintf(left, sizeof left, "%s--%s%s%s%s", lead, flag && !once ? "[no-]" : "", name, flag ? "" : " ", d->metavar);
+  snprintf(text, sizeof text, "%s", d->help);
+  if (d->choices) {
+    append(text, sizeof text, ":");
+    for (int i = 0; d->choices[i]; i++) {
+      append(text, sizeof text, i ? ", " : " ");
+      append(text, sizeof text, d->choices[i]);
+    }
+  }
+  if (*d->default_text && !(flag && once)) {
+    append(text, sizeof text, " (default: ");
+    append(text, sizeof text, strcmp(d->default_text, "\n") ? d->default_text : "a line feed");
+    append(text, sizeof text, ")");
+  }
+  entry(out, left, text, HELP_COLUMN, width);
+}
+
+static void print_common_options(FILE *out, int width) {
+  const dd_cli_option *o;
+  fprintf(out, "\nOptions of every command:\n");
+  for (int i = 0; (o = dd_cli_option_at(i)); i++) {
+    char left[64], lead[8] = "      ";
+    if (o->letter) snprintf(lead, sizeof lead, "  -%c, ", o->letter);
+    snprintf(left, sizeof left, "%s--%s%s%s", lead, o->name, o->metavar ? " " : "", o->metavar ? o->metavar : "");
+    entry(out, left, o->help, HELP_COLUMN, width);
+  }
+}
+
+static void print_schedules(FILE *out, int width) {
+#define SCHEDULE_ROW(id, name, formula, help) {name, formula ": " help},
+  static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
+  pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters, s = dropout-step)", rows,
+        COUNT(rows), 16, width);
+}
+
+static void print_presets(FILE *out, int width) {
+#define PRESET_NAME(list, id, name) name,
+  static const char *const names[] = {DD_PRESETS(PRESET_NAME)};
+  fprintf(out, "\nPresets:\n");
+  for (int p = 0; p < DD_PRESET_COUNT; p++) {
+    char left[32], text[1024] = "";
+    const char *key, *value;
+    snprintf(left, sizeof left, "  %s", names[p]);
+    for (int i = 0; dd_preset_value(p, i, &key, &value); i++) {
+      append(text, sizeof text, i ? ", " : "");
+      append(text, sizeof text, key);
+      append(text, sizeof text, "=");
+      append(text, sizeof text, value);
+    }
+    entry(out, left, *text ? text : "the defaults above", 16, width);
+  }
+}
+
+static void print_commands(FILE *out, int width) {
+  const dd_command *k;
+  fprintf(out, "\nCommands:\n");
+  for (int i = 0; (k = dd_command_at(i)); i++) {
+    char left[64];
+    snprintf(left, sizeof left, "  %s", k->name);
+    entry(out, left, k->help, 12, width);
+  }
+}
+
+static void print_examples(FILE *out, const dd_command *only) {
+  const dd_command *k;
+  fprintf(out, "\nExamples:\n");
+  for (int i = 0; (k = dd_command_at(i)); i++)
+    for (int e = 0; (k == only || (!only && e == 0)) && k->examples[e]; e++)
+      fprintf(out, "  dd-cpu %s\n", k->examples[e]);
+}
+
+void dd_help_short(FILE *out) {
+  fprintf(out, "Usage: dd-cpu COMMAND [OPTION]...\n");
+  print_commands(out, 80);
+  fprintf(out, "\nTry `dd-cpu train`, `dd-cpu --help` or `dd-cpu train --help`.\n");
+}
+
+void dd_help_program(FILE *out, int width) {
+  fprintf(out, "Usage: dd-cpu COMMAND [OPTION]...\n");
+  wrap(out, "Trains GPTs with dynamic dropout on CPUs, to the same bits on any number of threads and any instruction "
+       "set.", 0, 0, width);
+  print_commands(out, width);
+  print_common_options(out, width);
+  fprintf(out, "      --version               version of program and numerics (without a command)\n");
+  pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
+  pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
+  print_examples(out, NULL);
+  fprintf(out, "\n`dd-cpu COMMAND --help` lists the options of a command.\n");
+}
+
+void dd_help_command(FILE *out, const dd_command *command, int width) {
+  fprintf(out, "Usage: dd-cpu %s [OPTION]...%s%s%s\n", command->name, command->positional ? " [" : "",
+          command->positional ? command->positional : "", command->positional ? "]" : "");
+  char first[256];
+  snprintf(first, sizeof first, "%c%s.", command->help[0] & ~0x20, command->help + 1);
+  wrap(out, first, 0, 0, width);
+  bool grouped = command->use & DD_USE_TRAIN; /* the others have few options */
+  if (!grouped) fprintf(out, "\nOptions:\n");
+  for (int g = 0; g < DD_GROUP_COUNT; g++) {
+    const dd_setting *d;
+    bool titled = !grouped;
+    for (int i = 0; (d = dd_setting_at(i)); i++) {
+      if (d->group != g || !(d->use & command->use)) continue;
+      if (!titled) fprintf(out, "\n%s:\n", dd_setting_group_title(g));
+      titled = true;
+      print_setting(out, d, width);
+    }
+  }
+  print_common_options(out, width);
+  if (command->use & DD_USE_TRAIN) {
+    print_schedules(out, width);
+    print_presets(out, width);
+  }
+  pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
+  pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
+  print_examples(out, command);
+  fprintf(out, "\n");
+  wrap(out, "Names may be written with - or _, values after = or a space: --n-layer 6 and --n_layer=6 are the same. "
+       "Every setting is also a key of config files. `--` ends the options.", 0, 0, width);
+}

@@ -1,0 +1,94 @@
+/* dd-cpu: find the command, parse its options, run it. */
+#include "cli/cli.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* Started with a closed standard stream, the next open() would get its number and be written to by mistake. The
+ * stand-in for stdout cannot be written, so that results which reach nobody are still an error. */
+static void occupy_standard_streams(void) {
+  for (int fd = 0; fd <= 2; fd++) {
+    if (fcntl(fd, F_GETFD) >= 0 || errno != EBADF) continue;
+    int got = open("/dev/null", fd == 1 ? O_RDONLY : O_RDWR);
+    if (got >= 0 && got != fd) close(got);
+  }
+}
+
+static int usage_error(const char *message, const char *detail, const char *suggestion) {
+  fprintf(stderr, "dd-cpu: error: %s", message);
+  if (detail) {
+    fputs(" '", stderr);
+    for (const unsigned char *c = (const unsigned char *)detail; *c && c - (const unsigned char *)detail < 60; c++)
+      fputc(*c < 32 || *c == 127 ? '?' : *c, stderr);
+    fputc('\'', stderr);
+  }
+  if (suggestion) fprintf(stderr, "; did you mean '%s'?", suggestion);
+  fputs("\nTry `dd-cpu --help`.\n", stderr);
+  return DD_E_USAGE;
+}
+
+static int unknown_command(const char *name) {
+  const char *names[16];
+  const dd_command *k;
+  int n = 0;
+  for (int i = 0; (k = dd_command_at(i)) && n < 15; i++) names[n++] = k->name;
+  names[n] = NULL;
+  if (name[0] == '-')
+    return usage_error("a command comes first, as in `dd-cpu train --preset small`; found", name, NULL);
+  return usage_error("unknown command", name, dd_suggest(name, names));
+}
+
+/* Help and version are results: on stdout, and an error when they cannot be written. */
+static int finish_stdout(void) {
+  errno = 0;
+  if (!fflush(stdout) && !ferror(stdout)) return DD_OK;
+  fprintf(stderr, "dd-cpu: error: cannot write to standard output: %s\n", strerror(errno ? errno : EIO));
+  return DD_E_IO;
+}
+
+static int help(const char *name) {
+  int width = dd_terminal_width(STDOUT_FILENO);
+  const dd_command *k = name ? dd_command_find(name) : NULL;
+  if (name && !k) return unknown_command(name);
+  if (width > 120) width = 120; /* longer lines are hard to read */
+  if (k) dd_help_command(stdout, k, width);
+  else dd_help_program(stdout, width);
+  return finish_stdout();
+}
+
+static int run_command(const dd_command *command, int argc, char **argv) {
+  dd_cli cli = {.command = command, .settings = dd_settings_create()};
+  dd_error err = {0};
+  if (!cli.settings) {
+    fputs("dd-cpu: error: out of memory\n", stderr);
+    return DD_E_RUNTIME;
+  }
+  int rc = dd_args_parse(&cli, argc, argv, &err);
+  dd_progress_init(&cli.progress, stderr, cli.color, cli.quiet, cli.verbose);
+  if (!rc && cli.help) rc = help(command->name);
+  else if (!rc) rc = dd_command_execute(&cli, "dd-cpu");
+  else dd_report_error(&cli, "dd-cpu", rc, &err);
+  dd_settings_destroy(cli.settings);
+  return rc;
+}
+
+int main(int argc, char **argv) {
+  occupy_standard_streams();
+  signal(SIGPIPE, SIG_IGN); /* a closed pipe is an error with a sentence and exit code 74 */
+  if (argc < 2) {
+    dd_help_short(stderr);
+    return DD_E_USAGE;
+  }
+  const char *first = argv[1];
+  if (!strcmp(first, "--help") || !strcmp(first, "-h")) return help(NULL);
+  if (!strcmp(first, "help")) return help(argc > 2 ? argv[2] : NULL);
+  if (!strcmp(first, "--version") || !strcmp(first, "version")) {
+    printf("dd-cpu %s (numerics %d)\n", dd_version(), dd_numerics_version());
+    return finish_stdout();
+  }
+  const dd_command *command = dd_command_find(first);
+  return command ? run_command(command, argc - 2, argv + 2) : unknown_command(first);
+}

@@ -1,0 +1,28 @@
+#include "core/error.h"
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+
+int dd_fail(dd_error *err, dd_status code, const char *fmt, ...) {
+  if (err) {
+    err->code = code;
+    va_list ap;
+    va_start(ap, fmt);
+    vsnprintf(err->message, sizeof err->message, fmt, ap);
+    va_end(ap);
+  }
+  return code;
+}
+
+int dd_fail_prefix(dd_error *err, const char *fmt, ...) {
+  if (!err) return DD_E_RUNTIME;
+  char old[sizeof err->message];
+  memcpy(old, err->message, sizeof old);
+  va_list ap;
+  va_start(ap, fmt);
+  int n = vsnprintf(err->message, sizeof err->message, fmt, ap);
+  va_end(ap);
+  if (n >= 0 && (size_t)n < sizeof err->message)
+    snprintf(err->message + n, sizeof err->message - (size_t)n, "%.*s", (int)(sizeof old - 1 - (size_t)n), old);
+  return err->code;
+}

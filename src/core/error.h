@@ -1,0 +1,10 @@
+/* Errors of the library: a code and one sentence. Nothing prints, nothing exits. */
+#ifndef DD_CORE_ERROR_H
+#define DD_CORE_ERROR_H
+#include "dd_cpu.h"
+
+/** Fill *err (may be NULL) and return code, so that `return dd_fail(err, DD_E_IO, "...")` is the idiom. */
+int dd_fail(dd_error *err, dd_status code, const char *fmt, ...) DD_PRINTF(3, 4);
+/** Prefix the message of an error that already happened ("cannot resume RUN: " + message); returns its code. */
+int dd_fail_prefix(dd_error *err, const char *fmt, ...) DD_PRINTF(2, 3);
+#endif

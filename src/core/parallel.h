@@ -1,0 +1,42 @@
+/* Threads. The only file that knows OpenMP is parallel.c.
+ *
+ * A team is entered once per training step: every thread then runs the same function (SPMD) and shares work by loops
+ * that own whole outputs, so results never depend on the number of threads or on who did what. */
+#ifndef DD_CORE_PARALLEL_H
+#define DD_CORE_PARALLEL_H
+#include "core/error.h"
+#include "simd.h"
+
+typedef struct dd_team dd_team;
+
+/** One thread's view of the team it runs in. */
+typedef struct dd_ctx {
+  dd_team *team;
+  const dd_kernels *k;
+  int tid, nthreads;
+  int loop;       /* loops begun since the last barrier */
+  float *scratch; /* this thread's own, 64-byte aligned, dd_team_scratch() bytes; undefined content */
+} dd_ctx;
+
+/** threads >= 1; scratch_bytes per thread. */
+int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_kernels *k, dd_error *err);
+void dd_team_destroy(dd_team *t);
+int dd_team_threads(const dd_team *t);
+const dd_kernels *dd_team_kernels(const dd_team *t);
+/** Run fn on all threads and wait for them; the floating-point environment is the default one inside. */
+void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg);
+
+/** Wait for all threads; everything written before is visible after. */
+void dd_barrier(dd_ctx *c);
+
+/** Dynamic loop without a barrier at its end: `int l = dd_loop(c); for (int64_t i; (i = dd_next(c, l, n)) < n;)`. Every
+ *  thread must begin the same loops in the same order; at most DD_LOOPS between two barriers. */
+enum { DD_LOOPS = 16 };
+int dd_loop(dd_ctx *c);
+int64_t dd_next(dd_ctx *c, int loop, int64_t n);
+#define DD_FOR(c, i, n)                                                                                                \
+  for (int64_t loop_##i = dd_loop(c), n_##i = (n), i; (i = dd_next(c, (int)loop_##i, n_##i)) < n_##i;)
+
+/** Bounds of part `part` of `parts` nearly equal pieces of n items. */
+static inline int64_t dd_part_begin(int64_t n, int64_t part, int64_t parts) { return n / parts * part + (part < n % parts ? part : n % parts); }
+#endif

@@ -1,0 +1,180 @@
+/* Creation of a model: every buffer it will ever use is taken here. The step itself is in step.c. */
+#include "model/model.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* With arenas that have no memory yet this only adds up sizes. */
+static float *floats(dd_arena *a, int64_t n) { return dd_arena_take(a, (size_t)n * sizeof(float)); }
+
+static dd_packed packed(dd_arena *a, const dd_kernels *k, int64_t rows, int64_t cols) {
+  return (dd_packed){.data = floats(a, dd_packed_size(k, rows, cols)), .k = rows, .n = cols};
+}
+
+static void take_weights(dd_model *m, const dd_kernels *k) {
+  dd_arena *a = &m->weights;
+  const dd_shape *s = &m->o.shape;
+  const int64_t n = m->layout.floats, C = s->C;
+  m->param = floats(a, n);
+  if (m->o.train) {
+    m->grad = floats(a, n);
+    m->m = floats(a, n);
+    m->v = floats(a, n);
+    for (int i = 0; (int64_t)1 << i < m->o.accumulation; i++) m->tree[i] = floats(a, n);
+  }
+  for (int64_t l = 0; l < s->L; l++) {
+    dd_layer_packs w = {.qkv = packed(a, k, C, 3 * C), .att = packed(a, k, C, C), .fc = packed(a, k, C, 4 * C),
+                        .out = packed(a, k, 4 * C, C)};
+    if (m->o.train) {
+      w.qkv_back = packed(a, k, 3 * C, C);
+      w.att_back = packed(a, k, C, C);
+      w.fc_back = packed(a, k, 4 * C, C);
+      w.out_back = packed(a, k, C, 4 * C);
+    }
+    m->packs[l] = w;
+  }
+  m->head = packed(a, k, C, s->V);
+  if (m->o.train) m->head_back = packed(a, k, s->V, C);
+}
+
+static void take_acts(dd_model *m) {
+  dd_arena *a = &m->acts;
+  const dd_shape *s = &m->o.shape;
+  const int64_t N = m->o.B * m->o.T, C = s->C;
+  m->embed = floats(a, N * C);
+  for (int64_t l = 0; l < s->L; l++) {
+    if (l && !m->o.train) { /* nothing is kept for backward: one set serves all layers (out doubles as input) */
+      m->layer[l] = m->layer[0];
+      continue;
+    }
+    dd_layer_acts *y = m->layer + l;
+    y->ln1 = floats(a, N * C), y->ln1_mean = floats(a, N), y->ln1_rstd = floats(a, N);
+    y->qkv = floats(a, N * 3 * C);
+    y->att_max = floats(a, N * s->H), y->att_inv = floats(a, N * s->H);
+    y->att = floats(a, N * C);
+    y->mid = floats(a, N * C);
+    y->ln2 = floats(a, N * C), y->ln2_mean = floats(a, N), y->ln2_rstd = floats(a, N);
+    y->fc = floats(a, N * 4 * C), y->act = floats(a, N * 4 * C);
+    y->out = floats(a, N * C);
+  }
+  m->lnf = floats(a, N * C), m->lnf_mean = floats(a, N), m->lnf_rstd = floats(a, N);
+  m->logits = floats(a, N * s->V);
+  m->row_loss = dd_arena_take(a, (size_t)N * sizeof(double));
+  if (!m->o.train) return;
+  m->norm_partial = dd_arena_take(a, (size_t)(m->layout.floats / DD_NORM_CHUNK + 1) * sizeof(double));
+  m->dres = floats(a, N * C), m->dsite = floats(a, N * C), m->dnarrow = floats(a, N * C);
+  m->dwide = floats(a, N * 4 * C), m->dqkv = floats(a, N * 3 * C);
+  m->partial = floats(a, dd_partial_size(N, C));
+}
+
+static size_t scratch_bytes(const dd_model_options *o) {
+  const int64_t a = dd_matmul_scratch(), b = dd_attention_scratch(o->T, o->shape.C / o->shape.H);
+  return (size_t)(a > b ? a : b) * sizeof(float);
+}
+
+static int allocate(dd_model *m, const dd_model_options *o, dd_error *err) {
+  m->o = *o;
+  int rc = dd_layout_create(&m->layout, &o->shape, err);
+  if (rc) return rc;
+  const size_t L = (size_t)o->shape.L;
+  m->packs = calloc(L, sizeof *m->packs);
+  m->layer = calloc(L, sizeof *m->layer);
+  m->p.layer = calloc(L, sizeof *m->p.layer);
+  m->g.layer = calloc(L, sizeof *m->g.layer);
+  if (!m->packs || !m->layer || !m->p.layer || !m->g.layer)
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for a model of %d layers", (int)L);
+  return DD_OK;
+}
+
+uint64_t dd_model_bytes(const dd_model_options *o, const dd_kernels *k, int threads) {
+  dd_model *m = calloc(1, sizeof *m);
+  uint64_t bytes = 0;
+  if (m && !allocate(m, o, NULL)) {
+    take_weights(m, k);
+    take_acts(m);
+    bytes = m->weights.used + m->acts.used + scratch_bytes(o) * (uint64_t)threads;
+  }
+  dd_model_destroy(m);
+  return bytes;
+}
+
+int dd_model_create(dd_model **out, const dd_model_options *o, const dd_kernels *k, int threads, dd_error *err) {
+  *out = NULL;
+  dd_model *m = calloc(1, sizeof *m);
+  if (!m) return dd_fail(err, DD_E_RUNTIME, "out of memory for the model");
+  int rc = allocate(m, o, err);
+  if (!rc) rc = dd_team_create(&m->team, threads, scratch_bytes(o), k, err);
+  if (!rc) { /* first count, then take for real */
+    take_weights(m, k);
+    take_acts(m);
+    const size_t w = m->weights.used, a = m->acts.used;
+    rc = dd_arena_create(&m->weights, w, "weights and optimizer state", err);
+    if (!rc) rc = dd_arena_create(&m->acts, a, "activations", err);
+    m->bytes = w + a + scratch_bytes(o) * (uint64_t)threads;
+  }
+  if (rc) {
+    dd_model_destroy(m);
+    return rc;
+  }
+  dd_arena_interleave(&m->weights);
+  take_weights(m, k);
+  take_acts(m);
+  dd_params_bind(&m->p, &m->layout, m->param);
+  if (o->train) dd_params_bind(&m->g, &m->layout, m->grad);
+  m->beta1_t = m->beta2_t = 1;
+  *out = m;
+  return DD_OK;
+}
+
+void dd_model_destroy(dd_model *m) {
+  if (!m) return;
+  dd_team_destroy(m->team);
+  dd_arena_destroy(&m->weights);
+  dd_arena_destroy(&m->acts);
+  dd_layout_destroy(&m->layout);
+  free(m->packs);
+  free(m->layer);
+  free(m->p.layer);
+  free(m->g.layer);
+  free(m);
+}
+
+typedef struct init_args {
+  dd_model *m;
+  double std;
+} init_args;
+static void init_team(dd_ctx *c, void *arg) {
+  const init_args *a = arg;
+  dd_params_init(c, a->m->param, &a->m->layout, a->m->o.seed, a->std);
+}
+
+void dd_model_init(dd_model *m, double std) {
+  dd_team_run(m->team, init_team, &(init_args){m, std});
+  if (m->o.train) {
+    memset(m->m, 0, (size_t)m->layout.floats * sizeof(float));
+    memset(m->v, 0, (size_t)m->layout.floats * sizeof(float));
+  }
+  m->update = 0;
+  m->beta1_t = m->beta2_t = 1;
+  m->packs_valid = 0;
+}
+
+void dd_model_params_changed(dd_model *m) { m->packs_valid = 0; }
+
+void dd_model_set_update(dd_model *m, int64_t update, double beta1, double beta2) {
+  m->update = update;
+  m->beta1_t = m->beta2_t = 1;
+  for (int64_t i = 0; i < update; i++) m->beta1_t *= beta1, m->beta2_t *= beta2;
+}
+
+void dd_model_fingerprint(const dd_model *m, char hex[33]) { dd_params_fingerprint(m->param, &m->layout, hex); }
+
+double dd_flops_per_token(const dd_shape *s, int64_t T) {
+  const double L = (double)s->L, C = (double)s->C;
+  return 6 * (12 * L * C * C + (double)s->V * C) + 12 * L * (double)T * C;
+}
+
+uint32_t dd_drop_threshold(double rate) {
+  const double t = floor(rate * 65536 + 0.5);
+  return t <= 0 ? 0 : t >= 65535 ? 65535 : (uint32_t)t;
+}

@@ -1,0 +1,125 @@
+#include "model/params.h"
+#include "core/hash.h"
+#include "core/mathd.h"
+#include "core/philox.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Visit every tensor of a shape: full_index counts also the biases a shape without biases leaves out. */
+static int visit(const dd_shape *s, dd_tensor *out) {
+  int count = 0;
+  int64_t offset = 0;
+  const int64_t V = s->V, S = s->S, C = s->C;
+#define ADD(prefix, text, r, c, kind)                                                                                  \
+  if (DD_INIT_##kind != DD_INIT_BIAS || s->bias) {                                                                     \
+    if (out) {                                                                                                         \
+      dd_tensor *t = out + count;                                                                                      \
+      *t = (dd_tensor){.rows = (r), .cols = (c), .offset = offset, .init = DD_INIT_##kind, .decay = (c) != 0};         \
+      t->size = t->rows * (t->cols ? t->cols : 1);                                                                             \
+      offset += (t->size + 15) / 16 * 16;                                                                              \
+      snprintf(t->name, sizeof t->name, "%s%s", prefix, text);                                                         \
+    }                                                                                                                  \
+    count++;                                                                                                           \
+  }
+#define GLOBAL(field, text, r, c, kind) ADD("", text, r, c, kind)
+#define LAYER(field, text, r, c, kind) ADD(prefix, text, r, c, kind)
+  DD_TENSORS_HEAD(GLOBAL)
+  for (int64_t l = 0; l < s->L; l++) {
+    char prefix[40];
+    snprintf(prefix, sizeof prefix, "transformer.h.%d.", (int)l);
+    DD_TENSORS_LAYER(LAYER)
+  }
+  DD_TENSORS_TAIL(GLOBAL)
+  return count;
+}
+
+int dd_layout_create(dd_layout *l, const dd_shape *shape, dd_error *err) {
+  *l = (dd_layout){.shape = *shape};
+  l->count = visit(shape, NULL);
+  l->tensors = calloc((size_t)l->count, sizeof *l->tensors);
+  if (!l->tensors) return dd_fail(err, DD_E_RUNTIME, "out of memory for the list of tensors");
+  visit(shape, l->tensors);
+  const dd_tensor *last = l->tensors + l->count - 1;
+  l->floats = last->offset + (last->size + 15) / 16 * 16;
+  for (int i = 0; i < l->count; i++) l->parameters += l->tensors[i].size;
+  return DD_OK;
+}
+
+void dd_layout_destroy(dd_layout *l) {
+  free(l->tensors);
+  l->tensors = NULL;
+}
+
+void dd_params_bind(dd_params *p, const dd_layout *l, float *flat) {
+  const dd_tensor *t = l->tensors;
+#define BIND(where, kind)                                                                                              \
+  if (DD_INIT_##kind != DD_INIT_BIAS || l->shape.bias) where = flat + (t++)->offset;                                   \
+  else where = NULL;
+#define BIND_GLOBAL(field, text, r, c, kind) BIND(p->field, kind)
+#define BIND_LAYER(field, text, r, c, kind) BIND(p->layer[i].field, kind)
+  DD_TENSORS_HEAD(BIND_GLOBAL)
+  for (int64_t i = 0; i < l->shape.L; i++) { DD_TENSORS_LAYER(BIND_LAYER) }
+  DD_TENSORS_TAIL(BIND_GLOBAL)
+}
+
+/* Index of tensor i among those of the same shape with biases, so that `bias` does not change what weights draw. */
+static uint32_t full_index(const dd_layout *l, int i) {
+  if (l->shape.bias) return (uint32_t)i;
+  dd_shape full = l->shape;
+  full.bias = 1;
+  dd_layout f;
+  if (dd_layout_create(&f, &full, NULL)) return (uint32_t)i;
+  uint32_t found = 0;
+  for (int j = 0; j < f.count; j++)
+    if (strcmp(f.tensors[j].name, l->tensors[i].name) == 0) found = (uint32_t)j;
+  dd_layout_destroy(&f);
+  return found;
+}
+
+static void normal_pair(double z[2], uint64_t seed, uint32_t pair, uint32_t tensor) {
+  uint32_t x[4];
+  dd_philox(x, seed, pair, tensor, (uint32_t)DD_PURPOSE_INIT << 24, 0);
+  const double u = (double)((((uint64_t)x[0] << 32 | x[1]) >> 11) + 1) * 0x1p-53;
+  const double w = (double)(((uint64_t)x[2] << 32 | x[3]) >> 11) * 0x1p-53;
+  const double r = sqrt(-2 * dd_log(u)); /* sqrt is correctly rounded everywhere */
+  z[0] = r * dd_cospi(2 * w);
+  z[1] = r * dd_sinpi(2 * w);
+}
+
+void dd_params_init(dd_ctx *c, float *flat, const dd_layout *l, uint64_t seed, double std) {
+  enum { BLOCK = 4096 };
+  const double residual = std / sqrt(2.0 * (double)l->shape.L);
+  for (int n = 0; n < l->count; n++) {
+    const dd_tensor *t = l->tensors + n;
+    const int random = t->init == DD_INIT_NORMAL || t->init == DD_INIT_RESIDUAL;
+    const double scale = t->init == DD_INIT_RESIDUAL ? residual : std;
+    const uint32_t index = full_index(l, n);
+    if (c->loop == DD_LOOPS - 1) dd_barrier(c);
+    DD_FOR(c, i, (t->size + BLOCK - 1) / BLOCK) {
+      const int64_t end = (i + 1) * BLOCK < t->size ? (i + 1) * BLOCK : t->size;
+      float *p = flat + t->offset;
+      for (int64_t e = i * BLOCK; e < end; e += 2) {
+        double z[2] = {t->init == DD_INIT_ONE, t->init == DD_INIT_ONE};
+        if (random) normal_pair(z, seed, (uint32_t)(e / 2), index);
+        p[e] = (float)(random ? z[0] * scale : z[0]);
+        if (e + 1 < end) p[e + 1] = (float)(random ? z[1] * scale : z[1]);
+      }
+    }
+  }
+  dd_barrier(c);
+}
+
+void dd_params_fingerprint(const float *flat, const dd_layout *l, char hex[33]) {
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "fingerprints and files are little-endian; this machine needs a conversion here"
+#endif
+  dd_hasher *h = dd_hasher_create();
+  strcpy(hex, "");
+  if (!h) return;
+  for (int i = 0; i < l->count; i++)
+    dd_hasher_update(h, flat + l->tensors[i].offset, (size_t)l->tensors[i].size * sizeof *flat);
+  dd_hasher_hex(h, hex);
+  dd_hasher_destroy(h);
+}

@@ -1,0 +1,293 @@
+/* One training step: forward and backward are mirror images, block by block. Every function here is SPMD: all threads
+ * of the team run it together, one team per micro-batch. */
+#include "core/philox.h"
+#include "model/model.h"
+#include <math.h>
+#include <string.h>
+
+typedef struct pass {
+  dd_model *m;
+  const int32_t *idx, *targets;
+  int64_t B, T, micro, step;
+  uint32_t threshold[DD_SITES];
+  float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
+} pass;
+
+static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
+  const uint64_t seed = s->m->o.seed;
+  const int64_t rows = s->B * s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1);
+  const uint32_t t = s->threshold[site];
+  return (dd_drop){.key0 = (uint32_t)seed, .key1 = (uint32_t)(seed >> 32), .c1 = (uint32_t)(s->micro * rows),
+                   .c2 = (uint32_t)DD_PURPOSE_DROPOUT << 24 | (uint32_t)layer << 8 | (uint32_t)site,
+                   .c3 = (uint32_t)s->step, .threshold = t, .scale = 65536.f / (float)(65536 - t)};
+}
+
+static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *backward, const float *w) {
+  /* w: [out][in]. Forward multiplies by its transpose, backward by itself. */
+  if (c->loop + 2 > DD_LOOPS) dd_barrier(c);
+  dd_pack(c, forward, w, 1, forward->k);
+  if (backward->data) dd_pack(c, backward, w, backward->n, 1);
+}
+
+static void pack_weights(dd_ctx *c, dd_model *m) {
+  for (int64_t l = 0; l < m->o.shape.L; l++) {
+    const dd_layer_packs *w = m->packs + l;
+    const dd_layer_params *p = m->p.layer + l;
+    pack_pair(c, &w->qkv, &w->qkv_back, p->qkv_w);
+    pack_pair(c, &w->att, &w->att_back, p->att_w);
+    pack_pair(c, &w->fc, &w->fc_back, p->fc_w);
+    pack_pair(c, &w->out, &w->out_back, p->out_w);
+  }
+  pack_pair(c, &m->head, &m->head_back, m->p.wte);
+  dd_barrier(c);
+}
+
+static void pack_team(dd_ctx *c, void *arg) { pack_weights(c, arg); }
+
+void dd_model_pack(dd_model *m) {
+  if (!m->packs_valid) dd_team_run(m->team, pack_team, m);
+  m->packs_valid = 1;
+}
+
+static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
+  dd_model *m = s->m;
+  const dd_layer_params *p = m->p.layer + l;
+  const dd_layer_packs *w = m->packs + l;
+  const dd_layer_acts *y = m->layer + l;
+  const int64_t N = s->B * s->T, C = m->o.shape.C, H = m->o.shape.H;
+  const dd_attention att = {s->B, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
+
+  dd_layernorm_forward(c, y->ln1, y->ln1_mean, y->ln1_rstd, x, p->ln1_w, p->ln1_b, N, C);
+  dd_barrier(c);
+  dd_matmul(c, y->qkv, y->ln1, C, &w->qkv, N, &(dd_epilogue){.fn = dd_epi_bias, .bias = p->qkv_b});
+  dd_barrier(c);
+  dd_attention_forward(c, y->att, y->att_max, y->att_inv, y->qkv, &att);
+  dd_barrier(c);
+  dd_matmul(c, y->mid, y->att, C, &w->att, N,
+            &(dd_epilogue){.fn = dd_epi_residual, .bias = p->att_b, .residual = x, .drop = drop_at(s, DD_SITE_PROJ, l)});
+  dd_barrier(c);
+  dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, N, C);
+  dd_barrier(c);
+  dd_matmul(c, y->fc, y->ln2, C, &w->fc, N, &(dd_epilogue){.fn = dd_epi_gelu, .bias = p->fc_b, .act = y->act});
+  dd_barrier(c);
+  dd_matmul(c, y->out, y->act, 4 * C, &w->out, N,
+            &(dd_epilogue){.fn = dd_epi_residual, .bias = p->out_b, .residual = y->mid,
+                           .drop = drop_at(s, DD_SITE_MLP, l)});
+  dd_barrier(c);
+}
+
+/* dres: gradient of the block's output on entry, of its input on return. */
+static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
+  dd_model *m = s->m;
+  const dd_layer_params *p = m->p.layer + l, *g = m->g.layer + l;
+  const dd_layer_packs *w = m->packs + l;
+  const dd_layer_acts *y = m->layer + l;
+  const int64_t N = s->B * s->T, C = m->o.shape.C, H = m->o.shape.H;
+  const dd_drop mlp = drop_at(s, DD_SITE_MLP, l), proj = drop_at(s, DD_SITE_PROJ, l);
+  const dd_attention att = {s->B, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
+  const float *dout;
+
+  /* out = mid + dropout(act W_out' + b) */
+  dout = m->dres;
+  if (mlp.threshold) {
+    dd_dropout_rows(c, m->dsite, m->dres, N, C, &mlp);
+    dd_barrier(c);
+    dout = m->dsite;
+  }
+  dd_matmul(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_gelu_backward, .pre = y->fc});
+  dd_matmul_dweight(c, g->out_w, dout, y->act, N, C, 4 * C);
+  if (g->out_b) dd_bias_backward(c, g->out_b, dout, N, C, m->partial);
+  else dd_barrier(c);
+  /* fc = ln2 W_fc' + b */
+  dd_matmul(c, m->dnarrow, m->dwide, 4 * C, &w->fc_back, N, NULL);
+  dd_matmul_dweight(c, g->fc_w, m->dwide, y->ln2, N, 4 * C, C);
+  if (g->fc_b) dd_bias_backward(c, g->fc_b, m->dwide, N, 4 * C, m->partial);
+  else dd_barrier(c);
+  dd_layernorm_backward(c, m->dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
+                        m->partial);
+  /* mid = x + dropout(att W_att' + b) */
+  dout = m->dres;
+  if (proj.threshold) {
+    dd_dropout_rows(c, m->dsite, m->dres, N, C, &proj);
+    dd_barrier(c);
+    dout = m->dsite;
+  }
+  dd_matmul(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
+  dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C);
+  if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial);
+  else dd_barrier(c);
+  dd_attention_backward(c, m->dqkv, m->dnarrow, y->qkv, y->att_max, y->att_inv, &att);
+  dd_barrier(c);
+  /* qkv = ln1 W_qkv' + b */
+  dd_matmul(c, m->dnarrow, m->dqkv, 3 * C, &w->qkv_back, N, NULL);
+  dd_matmul_dweight(c, g->qkv_w, m->dqkv, y->ln1, N, 3 * C, C);
+  if (g->qkv_b) dd_bias_backward(c, g->qkv_b, m->dqkv, N, 3 * C, m->partial);
+  else dd_barrier(c);
+  dd_layernorm_backward(c, m->dres, g->ln1_w, g->ln1_b, m->dnarrow, x, p->ln1_w, y->ln1_mean, y->ln1_rstd, N, C,
+                        m->partial);
+}
+
+static const float *block_input(const dd_model *m, int64_t l) { return l ? m->layer[l - 1].out : m->embed; }
+
+static void forward(dd_ctx *c, const pass *s) {
+  dd_model *m = s->m;
+  const int64_t N = s->B * s->T, C = m->o.shape.C;
+  const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
+  if (!m->packs_valid) pack_weights(c, m);
+  dd_embed_forward(c, m->embed, s->idx, m->p.wte, m->p.wpe, s->B, s->T, C, &d);
+  dd_barrier(c);
+  for (int64_t l = 0; l < m->o.shape.L; l++) block_forward(c, s, l, block_input(m, l));
+  dd_layernorm_forward(c, m->lnf, m->lnf_mean, m->lnf_rstd, block_input(m, m->o.shape.L), m->p.lnf_w, m->p.lnf_b, N, C);
+  dd_barrier(c);
+  dd_matmul(c, m->logits, m->lnf, C, &m->head, N, NULL);
+  dd_barrier(c);
+  if (s->targets) {
+    dd_loss_rows(c, m->row_loss, m->logits, s->targets, N, m->o.shape.V, s->g);
+    dd_barrier(c);
+  }
+}
+
+static void zero_rows(dd_ctx *c, float *x, int64_t rows, int64_t n) {
+  DD_FOR(c, r, rows) memset(x + r * n, 0, (size_t)n * sizeof *x);
+}
+
+static void backward(dd_ctx *c, const pass *s) {
+  dd_model *m = s->m;
+  const int64_t N = s->B * s->T, C = m->o.shape.C, V = m->o.shape.V;
+  const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
+  zero_rows(c, m->dres, N, C);
+  dd_matmul(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL); /* logits hold their gradient now */
+  dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C);
+  dd_barrier(c);
+  dd_layernorm_backward(c, m->dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
+                        m->lnf_mean, m->lnf_rstd, N, C, m->partial);
+  for (int64_t l = m->o.shape.L - 1; l >= 0; l--) block_backward(c, s, l, block_input(m, l));
+  if (d.threshold) {
+    dd_dropout_rows(c, m->dres, m->dres, N, C, &d);
+    dd_barrier(c);
+  }
+  dd_embed_backward(c, m->g.wte, m->g.wpe, m->dres, s->idx, s->B, s->T, m->o.shape.S, C);
+  dd_barrier(c);
+}
+
+/* Sum of micro-batches in a fixed binary tree over their index: tree[i] holds the sum of an aligned group of 2^i of
+ * them that waits for its neighbour, as the bits of a counter; the left group is the first operand. */
+static void fold_gradient(dd_ctx *c, const pass *s) {
+  dd_model *m = s->m;
+  const int64_t n = m->layout.floats, last = m->o.accumulation - 1;
+  int level = 0;
+  for (; s->micro >> level & 1; level++) {
+    dd_accumulate(c, m->tree[level], m->grad, n); /* left + right, into the left */
+    dd_barrier(c);
+    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
+      memcpy(m->grad + at, m->tree[level] + at, (size_t)len * sizeof(float));
+    }
+    dd_barrier(c);
+  }
+  if (s->micro < last) {
+    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
+      memcpy(m->tree[level] + at, m->grad + at, (size_t)len * sizeof(float));
+    }
+    dd_barrier(c);
+    return;
+  }
+  /* The last one: groups still waiting lie to the left of what grad holds. */
+  for (level++; (int64_t)1 << level <= last; level++) {
+    if (!(s->micro >> level & 1)) continue;
+    dd_accumulate(c, m->tree[level], m->grad, n);
+    dd_barrier(c);
+    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
+      memcpy(m->grad + at, m->tree[level] + at, (size_t)len * sizeof(float));
+    }
+    dd_barrier(c);
+  }
+}
+
+static void train_team(dd_ctx *c, void *arg) {
+  const pass *s = arg;
+  forward(c, s);
+  if (s->g > 0) {
+    backward(c, s);
+    if (s->m->o.accumulation > 1) fold_gradient(c, s);
+  }
+}
+
+static pass pass_of(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T) {
+  return (pass){.m = m, .idx = idx, .targets = targets, .B = B, .T = T};
+}
+
+void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
+                               int64_t micro, int64_t step, const double rate[DD_SITES], double *loss) {
+  pass s = pass_of(m, idx, targets, B, T);
+  s.micro = micro;
+  s.step = step;
+  for (int i = 0; i < DD_SITES; i++) s.threshold[i] = dd_drop_threshold(rate[i]);
+  s.g = (float)(1.0 / ((double)(B * T) * (double)m->o.accumulation));
+  dd_team_run(m->team, train_team, &s);
+  m->packs_valid = 1;
+  *loss = dd_sum_in_order(m->row_loss, B * T) / (double)(B * T);
+}
+
+void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T, double *loss) {
+  pass s = pass_of(m, idx, targets, B, T);
+  dd_team_run(m->team, train_team, &s);
+  m->packs_valid = 1;
+  memcpy(loss, m->row_loss, (size_t)(B * T) * sizeof *loss);
+}
+
+void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step, const double *rate) {
+  pass s = pass_of(m, idx, NULL, B, T);
+  s.step = step;
+  if (rate)
+    for (int i = 0; i < DD_SITES; i++) s.threshold[i] = dd_drop_threshold(rate[i]);
+  dd_team_run(m->team, train_team, &s);
+  m->packs_valid = 1;
+}
+
+static void norm_team(dd_ctx *c, void *arg) {
+  dd_model *m = arg;
+  dd_norm_partials(c, m->norm_partial, m->grad, m->layout.floats);
+}
+
+double dd_model_grad_norm(dd_model *m) {
+  dd_team_run(m->team, norm_team, m);
+  return sqrt(dd_sum_in_order(m->norm_partial, (m->layout.floats + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK));
+}
+
+typedef struct update_args {
+  dd_model *m;
+  dd_adamw a;
+  float decay; /* factor for tensors with weight decay */
+} update_args;
+
+static void update_team(dd_ctx *c, void *arg) {
+  const update_args *u = arg;
+  dd_model *m = u->m;
+  for (int n = 0; n < m->layout.count; n++) {
+    const dd_tensor *t = m->layout.tensors + n;
+    dd_adamw a = u->a;
+    a.decay = t->decay ? u->decay : 1.f;
+    if (c->loop == DD_LOOPS) dd_barrier(c);
+    DD_FOR(c, i, (t->size + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+      const int64_t at = t->offset + i * DD_NORM_CHUNK, left = t->size - i * DD_NORM_CHUNK;
+      c->k->adamw(m->param + at, m->m + at, m->v + at, m->grad + at, left < DD_NORM_CHUNK ? left : DD_NORM_CHUNK, &a);
+    }
+  }
+}
+
+void dd_model_update(dd_model *m, const dd_update *u, double norm) {
+  m->update++;
+  m->beta1_t *= u->beta1;
+  m->beta2_t *= u->beta2;
+  const double factor = u->clip > 0 ? u->clip / (norm + 1e-6) : 1;
+  update_args a = {.m = m, .decay = (float)(1 - u->lr * u->weight_decay)};
+  a.a = (dd_adamw){.beta1 = (float)u->beta1, .one_minus_beta1 = (float)(1 - u->beta1), .beta2 = (float)u->beta2,
+                   .one_minus_beta2 = (float)(1 - u->beta2), .step = (float)(u->lr / (1 - m->beta1_t)),
+                   .inv_sqrt_bc2 = (float)(1 / sqrt(1 - m->beta2_t)), .eps = (float)u->eps,
+                   .grad_scale = (float)(factor < 1 ? factor : 1)};
+  dd_team_run(m->team, update_team, &a);
+  m->packs_valid = 0;
+}

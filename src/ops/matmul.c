@@ -1,0 +1,110 @@
+/* Matrix products: a tiny micro-kernel (simd/tile.h) and the loops around it.
+ *
+ * Weights are packed once per step; rows of x are packed per thread in blocks that stay in the second cache. Work is a
+ * grid of row blocks x column strips: any grid gives the same bits, so it may follow the number of threads. */
+#include "ops/ops.h"
+#include <string.h>
+
+enum { MC = 48, DW_ROWS = 192, DW_COLS = 384, STRIP = 64 };
+
+static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
+static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
+
+int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * round_up(n, kn->nr); }
+
+int64_t dd_matmul_scratch(void) {
+  const int64_t forward = (MC + DD_MR_MAX) * 512, backward = (DW_ROWS + DD_MR_MAX + DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  return forward > backward ? forward : backward;
+}
+
+/* Panels of columns from col0 (a multiple of nr) in the block of k that starts at k0. */
+static const float *packed_at(const dd_kernels *kn, const dd_packed *p, int64_t k0, int64_t kc, int64_t col0) {
+  return p->data + k0 * round_up(p->n, kn->nr) + col0 * kc;
+}
+
+void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs) {
+  const int64_t strips = (p->n + STRIP - 1) / STRIP, blocks = (p->k + c->k->kc - 1) / c->k->kc;
+  DD_FOR(c, i, strips * blocks) {
+    const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = min64(c->k->kc, p->k - k0);
+    float *dst = p->data + k0 * round_up(p->n, c->k->nr) + col * kc;
+    c->k->pack_b(dst, kc, min64(STRIP, p->n - col), src + k0 * rs + col * cs, rs, cs);
+  }
+}
+
+void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
+               const dd_epilogue *e) {
+  const dd_kernels *kn = c->k;
+  const int64_t row_blocks = (m + MC - 1) / MC, all_strips = (w->n + STRIP - 1) / STRIP;
+  /* As few column splits as give every thread about four tasks: each split packs the rows of x again. */
+  int64_t splits = (4 * c->nthreads + row_blocks - 1) / row_blocks;
+  if (c->nthreads == 1) splits = 1;
+  if (splits > all_strips) splits = all_strips;
+  DD_FOR(c, task, row_blocks * splits) {
+    const int64_t row0 = task / splits * MC, rows = min64(MC, m - row0), part = task % splits;
+    const int64_t col0 = dd_part_begin(all_strips, part, splits) * STRIP;
+    const int64_t cols = min64(dd_part_begin(all_strips, part + 1, splits) * STRIP, w->n) - col0;
+    for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
+      const int64_t kc = min64(kn->kc, w->k - k0);
+      kn->pack_a(c->scratch, rows, kc, x + row0 * ldx + k0, ldx, 1);
+      kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col0), out + row0 * w->n + col0, w->n,
+               k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+    }
+    if (e) e->fn(kn, e, out, w->n, row0, rows, col0, cols);
+  }
+}
+
+void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in) {
+  const dd_kernels *kn = c->k;
+  /* Shrink tiles until every thread has work; smaller tiles only pack more. */
+  int64_t mo = min64(DW_ROWS, round_up(out, MC)), ni = min64(DW_COLS, round_up(in, STRIP));
+  while ((out + mo - 1) / mo * ((in + ni - 1) / ni) < 2 * c->nthreads && c->nthreads > 1 && (mo > MC || ni > STRIP)) {
+    if (ni > 2 * mo || mo <= MC) ni = round_up(ni / 2, STRIP);
+    else mo = round_up(mo / 2, MC);
+  }
+  const int64_t cols = (in + ni - 1) / ni;
+  float *pa = c->scratch, *pb = pa + (mo + DD_MR_MAX) * DD_TOKEN_CHUNK;
+  DD_FOR(c, task, (out + mo - 1) / mo * cols) {
+    const int64_t o = task / cols * mo, i = task % cols * ni, no = min64(mo, out - o), nn = min64(ni, in - i);
+    for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
+      const int64_t kc = min64(DD_TOKEN_CHUNK, rows - t);
+      kn->pack_a(pa, no, kc, dy + t * out + o, 1, out);
+      kn->pack_b(pb, kc, nn, x + t * in + i, in, 1);
+      kn->gemm(no, nn, kc, pa, pb, dw + o * in + i, in, t ? DD_GEMM_ADD : DD_GEMM_SET);
+    }
+  }
+}
+
+void dd_epi_bias(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                 int64_t col0, int64_t cols) {
+  if (!e->bias) return;
+  for (int64_t r = row0; r < row0 + rows; r++) {
+    float *o = out + r * ldo + col0;
+    k->add(o, o, e->bias + col0, cols);
+  }
+}
+
+void dd_epi_gelu(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                 int64_t col0, int64_t cols) {
+  dd_epi_bias(k, e, out, ldo, row0, rows, col0, cols);
+  for (int64_t r = row0; r < row0 + rows; r++) k->gelu(e->act + r * ldo + col0, out + r * ldo + col0, cols);
+}
+
+void dd_epi_gelu_backward(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0,
+                          int64_t rows, int64_t col0, int64_t cols) {
+  for (int64_t r = row0; r < row0 + rows; r++) {
+    float *o = out + r * ldo + col0;
+    k->gelu_backward(o, e->pre + r * ldo + col0, o, cols);
+  }
+}
+
+void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                     int64_t col0, int64_t cols) {
+  dd_epi_bias(k, e, out, ldo, row0, rows, col0, cols);
+  dd_drop d = e->drop;
+  d.col0 = (uint32_t)col0;
+  for (int64_t r = row0; r < row0 + rows; r++) {
+    float *o = out + r * ldo + col0;
+    d.c1 = e->drop.c1 + (uint32_t)r;
+    k->dropout_add(o, e->residual + r * ldo + col0, o, cols, &d);
+  }
+}

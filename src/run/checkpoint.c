@@ -1,0 +1,249 @@
+#include "run/checkpoint.h"
+#include "model/safetensors.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char FORMAT[] = "dd-cpu checkpoint 1";
+
+/* The doubles of the state, said once: written as hex floats, so that they come back to the bit. */
+#define STATE_REALS(X)                                                                                                 \
+  X(train_loss, st->train_loss) X(val_loss, st->val_loss) X(best_val_loss, st->best_val_loss)                          \
+  X(schedule_p, st->schedule.p) X(schedule_best, st->schedule.best) X(schedule_prev, st->schedule.prev)                \
+  X(elapsed_s, st->elapsed_s)
+#define STATE_INTS(X)                                                                                                  \
+  X(iter, st->iter) X(evaluated, st->evaluated) X(best_iter, st->best_iter) X(schedule_waited, st->schedule.waited)
+
+struct dd_checkpoint {
+  dd_st *st;
+  dd_shape shape;
+  dd_vocab vocab;
+  dd_settings *settings;
+  dd_run_state state;
+};
+
+static void describe(dd_tensor_info *t, const dd_tensor *from, const char *name, const float *flat) {
+  *t = (dd_tensor_info){.name = name, .dtype = DD_F32, .ndim = from->cols ? 2 : 1, .data = flat + from->offset};
+  t->shape[0] = from->rows;
+  t->shape[1] = from->cols;
+}
+
+uint64_t dd_checkpoint_bytes(const dd_model *m) { return (uint64_t)m->layout.parameters * 12 + (1 << 20); }
+
+static void set_text(json_t *o, const char *key, const char *text) { json_object_set_new(o, key, json_string(text)); }
+static void set_int(json_t *o, const char *key, int64_t v) {
+  char text[32];
+  snprintf(text, sizeof text, "%lld", (long long)v);
+  set_text(o, key, text);
+}
+static void set_real(json_t *o, const char *key, double v) {
+  char text[64];
+  snprintf(text, sizeof text, "%a", v);
+  set_text(o, key, text);
+}
+static void set_json(json_t *o, const char *key, json_t *value) {
+  char *text = value ? json_dumps(value, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+  if (text) set_text(o, key, text);
+  free(text);
+  json_decref(value);
+}
+
+static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_settings *s, const dd_vocab *vocab) {
+  json_t *o = json_object(), *v = json_object();
+  if (!o || !v) {
+    json_decref(o);
+    json_decref(v);
+    return NULL;
+  }
+  const dd_shape *p = &m->o.shape;
+  char hex[33];
+  dd_model_fingerprint(m, hex);
+  set_text(o, "format", FORMAT);
+  set_int(o, "numerics_version", DD_NUMERICS_VERSION);
+  set_text(o, "fingerprint", hex);
+  set_int(o, "n_layer", p->L);
+  set_int(o, "n_head", p->H);
+  set_int(o, "n_embd", p->C);
+  set_int(o, "block_size", p->S);
+  set_int(o, "vocab_size", p->V);
+  set_int(o, "bias", p->bias);
+#define WRITE(key, value) set_real(o, #key, value);
+  STATE_REALS(WRITE)
+#undef WRITE
+#define WRITE(key, value) set_int(o, #key, value);
+  STATE_INTS(WRITE)
+#undef WRITE
+  set_text(o, "data_hash", st->data_hash);
+  set_json(o, "settings", dd_settings_to_json(s));
+  if (dd_vocab_to_json(vocab, v, NULL)) {
+    json_decref(v);
+    v = NULL;
+  }
+  set_json(o, "vocab", v);
+  if (!json_object_get(o, "settings") || !json_object_get(o, "vocab")) {
+    json_decref(o);
+    return NULL;
+  }
+  return o;
+}
+
+int dd_checkpoint_save(const char *path, const dd_model *m, const dd_run_state *st, const dd_settings *s,
+                       const dd_vocab *vocab, dd_error *err) {
+  const int n = m->layout.count, all = m->o.train ? 3 * n : n;
+  static const char *const prefix[3] = {"", "optim.m/", "optim.v/"};
+  const float *flat[3] = {m->param, m->m, m->v};
+  dd_tensor_info *t = calloc((size_t)all, sizeof *t);
+  char(*names)[96] = calloc((size_t)all, sizeof *names);
+  json_t *meta = metadata(m, st, s, vocab);
+  int rc;
+  if (!t || !names || !meta) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while writing %s", path);
+  else {
+    for (int i = 0; i < all; i++) {
+      snprintf(names[i], sizeof names[i], "%s%s", prefix[i / n], m->layout.tensors[i % n].name);
+      describe(t + i, m->layout.tensors + i % n, names[i], flat[i / n]);
+    }
+    rc = dd_st_write(path, t, (size_t)all, meta, err);
+  }
+  json_decref(meta);
+  free(names);
+  free(t);
+  return rc;
+}
+
+/* ---- reading ---- */
+
+static int read_int(const dd_checkpoint *c, const char *key, int64_t lo, int64_t hi, int64_t *out, dd_error *err) {
+  const char *s = dd_st_meta(c->st, key);
+  char *end;
+  const long long v = s ? strtoll(s, &end, 10) : 0;
+  if (!s || end == s || *end || v < lo || v > hi)
+    return dd_fail(err, DD_E_CORRUPT, "%s: '%s' is missing or out of range in the metadata; use another checkpoint",
+                   dd_st_path(c->st), key);
+  *out = v;
+  return DD_OK;
+}
+
+static int read_real(const dd_checkpoint *c, const char *key, double *out, dd_error *err) {
+  const char *s = dd_st_meta(c->st, key);
+  char *end;
+  const double v = s ? strtod(s, &end) : 0;
+  if (!s || end == s || *end)
+    return dd_fail(err, DD_E_CORRUPT, "%s: '%s' is missing or no number in the metadata; use another checkpoint",
+                   dd_st_path(c->st), key);
+  *out = v;
+  return DD_OK;
+}
+
+static json_t *read_json(const dd_checkpoint *c, const char *key, dd_error *err) {
+  const char *s = dd_st_meta(c->st, key);
+  json_t *o = s ? json_loads(s, JSON_REJECT_DUPLICATES, NULL) : NULL;
+  if (!o) dd_fail(err, DD_E_CORRUPT, "%s: '%s' is missing or damaged in the metadata", dd_st_path(c->st), key);
+  return o;
+}
+
+static int read_metadata(dd_checkpoint *c, dd_error *err) {
+  const char *format = dd_st_meta(c->st, "format"), *path = dd_st_path(c->st);
+  int64_t version = 0, bias = 0;
+  if (!format || strcmp(format, FORMAT) != 0)
+    return dd_fail(err, DD_E_CORRUPT, "%s is no checkpoint of dd-cpu (format '%s'); name a file that `dd-cpu train` wrote",
+                   path, format ? format : "unknown");
+  int rc = read_int(c, "numerics_version", 0, INT32_MAX, &version, err);
+  if (rc) return rc;
+  if (version != DD_NUMERICS_VERSION)
+    return dd_fail(err, DD_E_CORRUPT, "%s was made with numerics version %d, this program has version %d, so the run "
+                                      "would not continue to the same bits; use the dd-cpu that made it",
+                   path, (int)version, DD_NUMERICS_VERSION);
+  dd_shape *s = &c->shape;
+  if ((rc = read_int(c, "n_layer", 1, 4096, &s->L, err)) || (rc = read_int(c, "n_head", 1, 4096, &s->H, err)) ||
+      (rc = read_int(c, "n_embd", 1, 65536, &s->C, err)) || (rc = read_int(c, "block_size", 1, 65536, &s->S, err)) ||
+      (rc = read_int(c, "vocab_size", 1, 65535, &s->V, err)) || (rc = read_int(c, "bias", 0, 1, &bias, err)))
+    return rc;
+  s->bias = (int)bias;
+  if (s->C % s->H) return dd_fail(err, DD_E_CORRUPT, "%s: %d channels do not divide into %d heads", path, (int)s->C, (int)s->H);
+  dd_run_state *st = &c->state;
+#define READ(key, field)                                                                                               \
+  if ((rc = read_real(c, #key, &(field), err))) return rc;
+  STATE_REALS(READ)
+#undef READ
+#define READ(key, field)                                                                                               \
+  if ((rc = read_int(c, #key, -1, INT64_MAX, &(field), err))) return rc;
+  STATE_INTS(READ)
+#undef READ
+  const char *hash = dd_st_meta(c->st, "data_hash");
+  snprintf(st->data_hash, sizeof st->data_hash, "%s", hash ? hash : "");
+
+  json_t *o = read_json(c, "settings", err);
+  if (!o) return DD_E_CORRUPT;
+  rc = dd_settings_from_json(c->settings, o, err);
+  json_decref(o);
+  if (rc) {
+    dd_fail_prefix(err, "%s: ", path);
+    return DD_E_CORRUPT;
+  }
+  if (!(o = read_json(c, "vocab", err))) return DD_E_CORRUPT;
+  rc = dd_vocab_from_json(&c->vocab, o, path, err);
+  json_decref(o);
+  if (!rc && c->vocab.size != s->V)
+    rc = dd_fail(err, DD_E_CORRUPT, "%s: vocabulary of %d symbols in a model of %d", path, c->vocab.size, (int)s->V);
+  return rc;
+}
+
+int dd_checkpoint_open(const char *path, dd_checkpoint **out, dd_error *err) {
+  *out = NULL;
+  dd_checkpoint *c = calloc(1, sizeof *c);
+  if (c) c->settings = dd_settings_create();
+  int rc = c && c->settings ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory while opening %s", path);
+  if (!rc) rc = dd_st_open(path, &c->st, err);
+  if (!rc) rc = read_metadata(c, err);
+  if (rc) {
+    dd_checkpoint_close(c);
+    return rc;
+  }
+  *out = c;
+  return DD_OK;
+}
+
+void dd_checkpoint_close(dd_checkpoint *c) {
+  if (!c) return;
+  dd_st_close(c->st);
+  dd_vocab_free(&c->vocab);
+  dd_settings_destroy(c->settings);
+  free(c);
+}
+
+const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c) { return &c->shape; }
+const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c) { return &c->vocab; }
+const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c) { return c->settings; }
+const dd_run_state *dd_checkpoint_state(const dd_checkpoint *c) { return &c->state; }
+
+static int read_flat(dd_checkpoint *c, const dd_layout *l, const char *prefix, float *flat, dd_error *err) {
+  for (int i = 0; i < l->count; i++) {
+    const dd_tensor *want = l->tensors + i;
+    char name[96];
+    snprintf(name, sizeof name, "%s%s", prefix, want->name);
+    const dd_tensor_info *t = dd_st_find(c->st, name);
+    if (!t || t->dtype != DD_F32 || t->ndim != (want->cols ? 2 : 1) || t->shape[0] != want->rows ||
+        (want->cols && t->shape[1] != want->cols))
+      return dd_fail(err, DD_E_CORRUPT, "%s: tensor '%s' is missing or has another shape; use another checkpoint",
+                     dd_st_path(c->st), name);
+    const int rc = dd_st_read(c->st, t, flat + want->offset, (size_t)want->size * sizeof *flat, err);
+    if (rc) return rc;
+  }
+  return DD_OK;
+}
+
+int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
+  int rc = read_flat(c, &m->layout, "", m->param, err);
+  if (!rc && m->o.train) rc = read_flat(c, &m->layout, "optim.m/", m->m, err);
+  if (!rc && m->o.train) rc = read_flat(c, &m->layout, "optim.v/", m->v, err);
+  if (rc) return rc;
+  dd_model_params_changed(m);
+  char hex[33];
+  const char *want = dd_st_meta(c->st, "fingerprint");
+  dd_model_fingerprint(m, hex);
+  if (!want || strcmp(hex, want) != 0)
+    return dd_fail(err, DD_E_CORRUPT, "%s: the parameters do not have the fingerprint they were saved with; use another "
+                                      "checkpoint", dd_st_path(c->st));
+  return DD_OK;
+}

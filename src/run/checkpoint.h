@@ -1,0 +1,38 @@
+/* Checkpoints: one safetensors file with the weights under nanoGPT's names, AdamW's moments as optim.m/NAME and
+ * optim.v/NAME, and the state of the run in its metadata. Any tool that reads safetensors can read the weights. */
+#ifndef DD_RUN_CHECKPOINT_H
+#define DD_RUN_CHECKPOINT_H
+#include "model/model.h"
+#include "model/schedule.h"
+#include "run/settings.h"
+#include "run/vocab.h"
+
+/** What continues a run besides tensors and settings. State before update `iter`. */
+typedef struct dd_run_state {
+  int64_t iter;
+  int64_t evaluated;   /* last iteration that was evaluated, -1: none */
+  double train_loss, val_loss; /* of that evaluation */
+  double best_val_loss;
+  int64_t best_iter;
+  dd_schedule_state schedule;
+  double elapsed_s;
+  char data_hash[33];
+} dd_run_state;
+
+/** Bytes on disk of a checkpoint of this model, nearly. */
+uint64_t dd_checkpoint_bytes(const dd_model *m);
+int dd_checkpoint_save(const char *path, const dd_model *m, const dd_run_state *st, const dd_settings *s,
+                       const dd_vocab *vocab, dd_error *err);
+
+/** A checkpoint opened: shape, vocabulary, settings and state are known, tensors still in the file. */
+typedef struct dd_checkpoint dd_checkpoint;
+int dd_checkpoint_open(const char *path, dd_checkpoint **out, dd_error *err);
+void dd_checkpoint_close(dd_checkpoint *c); /* accepts NULL */
+const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c);
+const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c);
+const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c);
+const dd_run_state *dd_checkpoint_state(const dd_checkpoint *c);
+/** Read parameters, and with m->o.train also the optimizer, into m, which must have the checkpoint's shape; every
+ *  tensor's hash is verified, and so is the fingerprint of the parameters. */
+int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err);
+#endif

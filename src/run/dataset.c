@@ -1,0 +1,324 @@
+#include "run/dataset.h"
+#include "core/file.h"
+#include "core/hash.h"
+#include "run/corpus.h"
+#include "run/source.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+int64_t dd_split_point(int64_t n) {
+  return (int64_t)(0.9 * (double)n);
+}
+
+static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
+static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
+  if (!cb || !cb->message) return;
+  char line[1400];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(line, sizeof line, fmt, ap);
+  va_end(ap);
+  cb->message(cb->user, level, line);
+}
+
+/* ---- identity ---- */
+
+static void put_u64(dd_hasher *h, uint64_t x) {
+  unsigned char b[8];
+  for (int i = 0; i < 8; i++) b[i] = (unsigned char)(x >> 8 * i);
+  dd_hasher_update(h, b, sizeof b);
+}
+
+/* Token ids in the byte order of the files. */
+static void put_ids(dd_hasher *h, const uint16_t *ids, int64_t n) {
+  put_u64(h, (uint64_t)n);
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  dd_hasher_update(h, ids, (size_t)n * sizeof *ids);
+#else
+  for (int64_t i = 0; i < n; i++) {
+    const unsigned char b[2] = {(unsigned char)ids[i], (unsigned char)(ids[i] >> 8)};
+    dd_hasher_update(h, b, 2);
+  }
+#endif
+}
+
+static int identify(dd_dataset *d, dd_error *err) {
+  dd_hasher *h = dd_hasher_create();
+  if (!h) return dd_fail(err, DD_E_RUNTIME, "out of memory hashing %s", d->name);
+  put_u64(h, (uint64_t)d->vocab.kind);
+  put_u64(h, (uint64_t)d->vocab.size);
+  for (int i = 0; d->vocab.code && i < d->vocab.size; i++) put_u64(h, d->vocab.code[i]);
+  put_ids(h, d->train, d->n_train);
+  put_ids(h, d->val, d->n_val);
+  dd_hasher_hex(h, d->hash);
+  dd_hasher_destroy(h);
+  return DD_OK;
+}
+
+/* ---- token directories ---- */
+
+/* A token file: fresh ids, at least 2 of them. */
+static int read_ids(const char *dir, const char *file, uint16_t **ids, int64_t *n, dd_error *err) {
+  char path[4200], *data = NULL;
+  size_t size = 0;
+  int there = 0, status = dd_path_join(path, sizeof path, dir, file, err);
+  if (!status) status = dd_source_exists(path, &there, err);
+  if (status) return status;
+  if (!there)
+    return dd_fail(err, DD_E_IO,
+                   "%s holds no %s: a data directory has train.bin and val.bin (make one with dd-cpu prepare)", dir,
+                   file);
+  if ((status = dd_file_read_all(path, DD_SOURCE_MAX_BYTES, &data, &size, err)) != 0) return status;
+  if (size % 2 || size < 4) {
+    free(data);
+    return size % 2
+               ? dd_fail(err, DD_E_CORRUPT, "%s has an odd number of bytes, so it is not a file of uint16 tokens", path)
+               : dd_fail(err, DD_E_CORRUPT, "%s holds %zu tokens; at least 2 are needed", path, size / 2);
+  }
+  *ids = (uint16_t *)(void *)data; /* malloc'd, so aligned */
+  *n = (int64_t)(size / 2);
+#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+  for (int64_t i = 0; i < *n; i++) (*ids)[i] = (uint16_t)((*ids)[i] >> 8 | (*ids)[i] << 8);
+#endif
+  return DD_OK;
+}
+
+static int largest_id(const uint16_t *ids, int64_t n) {
+  int largest = 0;
+  for (int64_t i = 0; i < n; i++) largest = ids[i] > largest ? ids[i] : largest;
+  return largest;
+}
+
+/* Every id must be below the size of the vocabulary. */
+static int check_ids(const char *dir, const char *file, const uint16_t *ids, int64_t n, int size, dd_error *err) {
+  for (int64_t i = 0; i < n; i++)
+    if (ids[i] >= size)
+      return dd_fail(err, DD_E_CORRUPT, "%s/%s: token %" PRId64 " is %d, but the vocabulary has only %d entries", dir,
+                     file, i, (int)ids[i], size);
+  return DD_OK;
+}
+
+/* meta.json of a directory into vocabulary and d->source_bytes; `hash` is what it says about the tokens, or "". Without
+ * meta.json *found is 0. */
+static int read_meta(dd_dataset *d, const char *dir, int *found, char hash[33], dd_error *err) {
+  char path[4200], *text = NULL;
+  size_t size = 0;
+  *found = 0;
+  hash[0] = 0;
+  int there = 0, status = dd_path_join(path, sizeof path, dir, "meta.json", err);
+  if (!status) status = dd_source_exists(path, &there, err);
+  if (status || !there) return status;
+  if ((status = dd_file_read_all(path, (size_t)1 << 26, &text, &size, err)) != 0) return status;
+  json_error_t je;
+  json_t *meta = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+  free(text);
+  if (!json_is_object(meta)) {
+    status = meta ? dd_fail(err, DD_E_CORRUPT, "%s is not a JSON object", path)
+                  : dd_fail(err, DD_E_CORRUPT, "%s is not JSON: line %d: %s", path, je.line, je.text);
+    json_decref(meta);
+    return status;
+  }
+  status = dd_vocab_from_json(&d->vocab, meta, path, err);
+  const char *said = json_string_value(json_object_get(meta, "hash"));
+  if (said) snprintf(hash, 33, "%s", said);
+  const json_t *bytes = json_object_get(json_object_get(meta, "source"), "bytes");
+  if (json_is_integer(bytes) && json_integer_value(bytes) > 0) d->source_bytes = json_integer_value(bytes);
+  json_decref(meta);
+  *found = 1;
+  return status;
+}
+
+static int open_directory(dd_dataset *d, const char *dir, const char *tokenizer, const dd_callbacks *cb,
+                          dd_error *err) {
+  uint16_t *train = NULL, *val = NULL;
+  int has_meta = 0, status;
+  char hash[33];
+  status = read_ids(dir, "train.bin", &train, &d->n_train, err);
+  d->train = d->memory[0] = train;
+  if (status) return status;
+  status = read_ids(dir, "val.bin", &val, &d->n_val, err);
+  d->val = d->memory[1] = val;
+  if (status || (status = read_meta(d, dir, &has_meta, hash, err)) != 0) return status;
+  if (has_meta) {
+    if ((status = check_ids(dir, "train.bin", train, d->n_train, d->vocab.size, err)) != 0 ||
+        (status = check_ids(dir, "val.bin", val, d->n_val, d->vocab.size, err)) != 0 ||
+        (status = identify(d, err)) != 0)
+      return status;
+    if (hash[0] && strcmp(hash, d->hash) != 0)
+      return dd_fail(err, DD_E_CORRUPT,
+                     "%s: train.bin and val.bin are not the ones meta.json was written for (hash %s, not %s)", dir,
+                     d->hash, hash);
+  } else {
+    const int a = largest_id(train, d->n_train), b = largest_id(val, d->n_val), largest = a > b ? a : b;
+    if (largest >= DD_VOCAB_MAX)
+      return dd_fail(err, DD_E_CORRUPT, "%s: token %d is beyond the largest vocabulary, %d", dir, largest,
+                     DD_VOCAB_MAX);
+    dd_vocab_numbers(&d->vocab, largest + 1);
+    if ((status = identify(d, err)) != 0) return status;
+    say(cb, DD_WARNING,
+        "%s has no meta.json (a meta.pkl is not read): the vocabulary is taken as 0 to %d and tokens print as "
+        "numbers",
+        dir, largest);
+  }
+  if (tokenizer && strcmp(tokenizer, dd_vocab_kind_name(d->vocab.kind)) != 0)
+    return dd_fail(err, DD_E_USAGE,
+                   "%s holds %s tokens, not %s tokens; leave out --tokenizer or prepare the text again", dir,
+                   dd_vocab_kind_name(d->vocab.kind), tokenizer);
+  return DD_OK;
+}
+
+/* ---- texts ---- */
+
+/* Cut n tokens: the rule of the corpus, or nanoGPT's. */
+static void cut(const dd_corpus *corpus, int64_t n, int64_t *n_train, int64_t *n_val) {
+  if (corpus && corpus->held_out && n > corpus->held_out) {
+    *n_train = n - corpus->held_out;
+    *n_val = corpus->val;
+  } else {
+    *n_train = dd_split_point(n);
+    *n_val = n - *n_train;
+  }
+}
+
+static int fail_short(const char *name, int64_t n, dd_error *err) {
+  return n == 0 ? dd_fail(err, DD_E_USAGE, "%s is empty", name)
+                : dd_fail(err, DD_E_USAGE, "%s is too short: %" PRId64 " tokens cannot be split into train and val",
+                          name, n);
+}
+
+static int open_text(dd_dataset *d, const dd_source *source, const char *tokenizer, dd_error *err) {
+  dd_vocab_kind kind = DD_VOCAB_CHAR;
+  const char *wanted = tokenizer ? tokenizer : source->corpus ? source->corpus->tokenizer : "char";
+  int status = dd_vocab_kind_parse(wanted, &kind, err);
+  if (status) return status;
+  if (source->size == 0) return fail_short(source->name, 0, err);
+  uint16_t *ids = NULL;
+  int64_t n = 0;
+  if ((status = dd_vocab_from_text(&d->vocab, kind, source->text, source->size, source->name, err)) != 0 ||
+      (status = dd_vocab_encode(&d->vocab, source->text, source->size, source->name, &ids, &n, err)) != 0)
+    return status;
+  d->memory[0] = ids;
+  d->source_bytes = (int64_t)source->size;
+  cut(source->corpus, n, &d->n_train, &d->n_val);
+  if (d->n_train < 2 || d->n_val < 2) return fail_short(source->name, n, err);
+  d->train = ids;
+  d->val = ids + d->n_train;
+  return identify(d, err);
+}
+
+int dd_dataset_from_source(dd_dataset **out, const dd_source *source, const char *tokenizer, const dd_callbacks *cb,
+                           dd_error *err) {
+  *out = NULL;
+  if (tokenizer && (!tokenizer[0] || strcmp(tokenizer, "auto") == 0)) tokenizer = NULL;
+  dd_dataset *d = calloc(1, sizeof *d);
+  if (!d) return dd_fail(err, DD_E_RUNTIME, "out of memory opening %s", source->name);
+  snprintf(d->name, sizeof d->name, "%s", source->name);
+  snprintf(d->spec, sizeof d->spec, "%s", source->spec);
+  const int status =
+      source->is_directory ? open_directory(d, source->spec, tokenizer, cb, err) : open_text(d, source, tokenizer, err);
+  if (status) {
+    dd_dataset_close(d);
+    return status;
+  }
+  d->vocab_size = d->vocab.size;
+  *out = d;
+  return DD_OK;
+}
+
+int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err) {
+  dd_source source;
+  *out = NULL;
+  int status = dd_source_open(&source, spec, cb, err);
+  if (status) return status;
+  status = dd_dataset_from_source(out, &source, tokenizer, cb, err);
+  dd_source_close(&source);
+  return status;
+}
+
+void dd_dataset_close(dd_dataset *d) {
+  if (!d) return;
+  dd_vocab_free(&d->vocab);
+  free(d->memory[0]);
+  free(d->memory[1]);
+  free(d);
+}
+
+/* ---- any text under a given vocabulary ---- */
+
+/* Bytes of text the tokens stand for. */
+static int64_t text_bytes(const dd_vocab *v, const uint16_t *ids, int64_t n) {
+  if (v->kind == DD_VOCAB_BYTE) return n;
+  if (v->kind != DD_VOCAB_CHAR) return 0;
+  int64_t bytes = 0;
+  char scratch[8];
+  for (int64_t i = 0; i < n; i++) bytes += (int64_t)dd_vocab_decode(v, ids[i], scratch);
+  return bytes;
+}
+
+/* Move the wanted part to the front. */
+static void take_part(dd_text *t, dd_part part, int64_t n_train, int64_t n_val) {
+  if (part == DD_PART_VAL) memmove(t->ids, t->ids + n_train, (size_t)n_val * sizeof *t->ids);
+  if (part != DD_PART_ALL) t->n = part == DD_PART_TRAIN ? n_train : n_val;
+}
+
+static int directory_text(dd_text *out, const dd_source *source, const dd_vocab *vocab, int64_t *n_train,
+                          int64_t *n_val, const dd_callbacks *cb, dd_error *err) {
+  dd_dataset *d = NULL;
+  int status = dd_dataset_from_source(&d, source, NULL, cb, err);
+  if (status) return status;
+  /* bare numbers carry no meaning that could differ; they only have to fit */
+  const int numbers =
+      d->vocab.kind == DD_VOCAB_NUMBER && vocab->kind == DD_VOCAB_NUMBER && d->vocab.size <= vocab->size;
+  if (!numbers && !dd_vocab_equal(&d->vocab, vocab)) {
+    status = dd_fail(err, DD_E_USAGE,
+                     "%s was prepared with another vocabulary (%s, %d entries) than that of the run (%s, %d); "
+                     "pass the text itself",
+                     d->name, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, dd_vocab_kind_name(vocab->kind),
+                     vocab->size);
+  } else if (!(out->ids = malloc(((size_t)d->n_train + (size_t)d->n_val) * sizeof *out->ids))) {
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
+  } else {
+    memcpy(out->ids, d->train, (size_t)d->n_train * sizeof *out->ids);
+    memcpy(out->ids + d->n_train, d->val, (size_t)d->n_val * sizeof *out->ids);
+    out->n = d->n_train + d->n_val;
+    *n_train = d->n_train;
+    *n_val = d->n_val;
+  }
+  dd_dataset_close(d);
+  return status;
+}
+
+int dd_text_load(dd_text *out, const char *spec, dd_part part, const dd_vocab *vocab, const dd_callbacks *cb,
+                 dd_error *err) {
+  dd_source source;
+  int64_t n_train = 0, n_val = 0;
+  *out = (dd_text){0};
+  int status = dd_source_open(&source, spec, cb, err);
+  if (status) return status;
+  snprintf(out->name, sizeof out->name, "%s", source.name);
+  if (source.is_directory) {
+    status = directory_text(out, &source, vocab, &n_train, &n_val, cb, err);
+  } else {
+    status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, err);
+    cut(source.corpus, out->n, &n_train, &n_val);
+  }
+  dd_source_close(&source);
+  if (!status) {
+    take_part(out, part, n_train, n_val);
+    out->bytes = text_bytes(vocab, out->ids, out->n);
+    if (out->n < 2)
+      status = out->n == 0 ? dd_fail(err, DD_E_USAGE, "%s is empty", out->name)
+                           : dd_fail(err, DD_E_USAGE, "%s is too short: a loss needs at least 2 tokens", out->name);
+  }
+  if (status) dd_text_free(out);
+  return status;
+}
+
+void dd_text_free(dd_text *t) {
+  free(t->ids);
+  t->ids = NULL;
+  t->n = 0;
+}

@@ -1,0 +1,94 @@
+#include "run/evaluate.h"
+#include "core/philox.h"
+#include <stdlib.h>
+
+int dd_should_stop(const dd_callbacks *cb) { return cb && cb->should_stop ? cb->should_stop(cb->user) : 0; }
+
+int dd_evaluator_create(dd_evaluator *e, dd_model *m, const dd_callbacks *cb, dd_error *err) {
+  const size_t N = (size_t)(m->o.B * m->o.T);
+  *e = (dd_evaluator){.m = m, .cb = cb};
+  e->idx = malloc(N * sizeof *e->idx);
+  e->targets = malloc(N * sizeof *e->targets);
+  e->loss = malloc(N * sizeof *e->loss);
+  if (e->idx && e->targets && e->loss) return DD_OK;
+  dd_evaluator_destroy(e);
+  return dd_fail(err, DD_E_RUNTIME, "out of memory for evaluation");
+}
+
+void dd_evaluator_destroy(dd_evaluator *e) {
+  free(e->idx);
+  free(e->targets);
+  free(e->loss);
+  *e = (dd_evaluator){0};
+}
+
+static void put_window(dd_evaluator *e, int64_t b, int64_t T, const uint16_t *tok) {
+  for (int64_t t = 0; t < T; t++) {
+    e->idx[b * T + t] = tok[t];
+    e->targets[b * T + t] = tok[t + 1];
+  }
+}
+
+/* Where window i begins, given what kind of evaluation this is. */
+typedef struct plan {
+  const uint16_t *tok;
+  int64_t n, windows, T;
+  int64_t spread; /* > 0: windows spread over this many starts; 0: consecutive; -1: random */
+  uint32_t split;
+  int64_t iter, batch;
+} plan;
+
+static int64_t start_of(const dd_evaluator *e, const plan *p, int64_t i) {
+  if (p->spread == 0) return i * p->T;
+  if (p->spread > 0) return p->windows > 1 ? (int64_t)((__int128)i * (p->spread - 1) / (p->windows - 1)) : 0;
+  uint32_t x[4];
+  dd_philox(x, e->m->o.seed, (uint32_t)(i % p->batch), (uint32_t)(i / p->batch),
+            (uint32_t)DD_PURPOSE_EVAL << 24 | p->split, (uint32_t)p->iter);
+  return dd_philox_below(x, p->n - p->T);
+}
+
+/* Adds the losses of all windows to *sum in order. */
+static int run_plan(dd_evaluator *e, const plan *p, double *sum, dd_error *err) {
+  const int64_t B = e->m->o.B;
+  for (int64_t w = 0; w < p->windows; w += B) {
+    const int64_t b_n = p->windows - w < B ? p->windows - w : B;
+    for (int64_t b = 0; b < b_n; b++) put_window(e, b, p->T, p->tok + start_of(e, p, w + b));
+    dd_model_losses(e->m, e->idx, e->targets, b_n, p->T, e->loss);
+    for (int64_t i = 0; i < b_n * p->T; i++) *sum += e->loss[i];
+    if (e->cb && e->cb->phase) e->cb->phase(e->cb->user, "evaluate", w + b_n, p->windows);
+    if (dd_should_stop(e->cb) == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while evaluating");
+  }
+  return DD_OK;
+}
+
+int dd_evaluate_all(dd_evaluator *e, const uint16_t *tok, int64_t n, double *mean, dd_error *err) {
+  const int64_t T = e->m->o.T, rest = (n - 1) % T;
+  double sum = 0;
+  plan p = {.tok = tok, .n = n, .windows = (n - 1) / T, .T = T};
+  int rc = run_plan(e, &p, &sum, err);
+  if (!rc && rest) {
+    p = (plan){.tok = tok + (n - 1) / T * T, .n = rest + 1, .windows = 1, .T = rest};
+    rc = run_plan(e, &p, &sum, err);
+  }
+  *mean = sum / (double)(n - 1);
+  return rc;
+}
+
+int dd_evaluate_spread(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t windows, double *mean, dd_error *err) {
+  const int64_t T = e->m->o.T;
+  double sum = 0;
+  const plan p = {.tok = tok, .n = n, .windows = windows < 1 ? 1 : windows, .T = T, .spread = n - T};
+  const int rc = run_plan(e, &p, &sum, err);
+  *mean = sum / (double)(p.windows * T);
+  return rc;
+}
+
+int dd_evaluate_random(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t batches, uint32_t split, int64_t iter,
+                       double *mean, dd_error *err) {
+  const int64_t T = e->m->o.T, B = e->m->o.B;
+  double sum = 0;
+  const plan p = {.tok = tok, .n = n, .windows = batches * B, .T = T, .spread = -1, .split = split, .iter = iter, .batch = B};
+  const int rc = run_plan(e, &p, &sum, err);
+  *mean = sum / (double)(p.windows * T);
+  return rc;
+}

@@ -1,0 +1,310 @@
+/* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
+#include "run/train.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
+  if (!cb || !cb->message) return;
+  char text[1024];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(text, sizeof text, fmt, ap);
+  va_end(ap);
+  cb->message(cb->user, level, text);
+}
+
+/* Settings that may not change when a run is resumed: the result would belong to no configuration. */
+static const enum dd_setting_id fixed_settings[] = {
+    DD_SETTING_n_layer, DD_SETTING_n_head, DD_SETTING_n_embd, DD_SETTING_block_size, DD_SETTING_bias,
+    DD_SETTING_init_std, DD_SETTING_data, DD_SETTING_tokenizer, DD_SETTING_batch_size,
+    DD_SETTING_gradient_accumulation_steps, DD_SETTING_seed, DD_SETTING_preset,
+};
+/* Settings that change no bit of the result. */
+static const enum dd_setting_id harmless_settings[] = {
+    DD_SETTING_out, DD_SETTING_resume, DD_SETTING_overwrite, DD_SETTING_dry_run, DD_SETTING_eval_only, DD_SETTING_tier,
+    DD_SETTING_threads, DD_SETTING_log_interval, DD_SETTING_checkpoint_interval, DD_SETTING_keep_checkpoints,
+    DD_SETTING_sample_chars, DD_SETTING_prompt, DD_SETTING_temperature, DD_SETTING_top_k, DD_SETTING_overflow,
+};
+
+static int listed(enum dd_setting_id id, const enum dd_setting_id *list, size_t n) {
+  for (size_t i = 0; i < n; i++)
+    if (list[i] == id) return 1;
+  return 0;
+}
+#define LISTED(id, list) listed(id, list, sizeof(list) / sizeof *(list))
+
+/* The configuration of a resumed run: its own, then what was given now. */
+static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpoint *c, dd_error *err) {
+  char name[32], now[4096], was[4096];
+  for (int i = 0; dd_setting_at(i); i++) {
+    const enum dd_setting_id id = (enum dd_setting_id)i;
+    if (!dd_settings_is_set(given, id) || LISTED(id, harmless_settings)) continue;
+    snprintf(name, sizeof name, "%s", dd_setting_at(i)->name);
+    int rc = dd_settings_get(given, name, now, sizeof now, err);
+    if (!rc) rc = dd_settings_get(dd_checkpoint_settings(c), name, was, sizeof was, err);
+    if (rc) return rc;
+    if (strcmp(now, was) == 0 || id == DD_SETTING_data) continue; /* data is compared by its hash */
+    if (LISTED(id, fixed_settings))
+      return dd_fail(err, DD_E_CORRUPT, "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
+                                        "a new run with another --out", name, now, name, was);
+    dd_say(j->cb, DD_WARNING, "resuming with %s = %s (was %s): the result will differ from an uninterrupted run", name,
+           now, was);
+  }
+  json_t *own = dd_settings_to_json(dd_checkpoint_settings(c));
+  const int rc = own ? dd_settings_from_json(j->s, own, err) : dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+  json_decref(own);
+  if (!rc) dd_settings_overlay(j->s, given);
+  return rc;
+}
+
+static void default_out(dd_settings *s, const char *data_name) {
+  const char *schedule = dd_settings_choice(s, DD_SETTING_schedule), *base = strrchr(data_name, '/');
+  char name[256];
+  snprintf(name, sizeof name, "%.255s", base && base[1] ? base + 1 : data_name);
+  snprintf(s->out, sizeof s->out, "runs/%s-%s-s%llu", *name ? name : "data", schedule, (unsigned long long)s->seed);
+}
+
+static int check_data(dd_job *j, dd_error *err) {
+  const dd_dataset *d = j->data;
+  const int64_t T = j->s->block_size;
+  if (d->n_train <= T)
+    return dd_fail(err, DD_E_USAGE, "%s has %lld training tokens, too few for a context of %lld; use a longer text or "
+                                    "--block-size %lld", d->name, (long long)d->n_train, (long long)T,
+                   (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
+  if (d->n_val < 2 || (j->s->eval_iters > 0 && d->n_val <= T))
+    return dd_fail(err, DD_E_USAGE, "%s has %lld validation tokens, too few for a context of %lld; use a longer text or a "
+                                    "smaller --block-size", d->name, (long long)d->n_val, (long long)T);
+  return DD_OK;
+}
+
+static dd_model_options model_options(const dd_job *j) {
+  const dd_settings *s = j->s;
+  return (dd_model_options){
+      .shape = {.L = s->n_layer, .H = s->n_head, .C = s->n_embd, .S = s->block_size, .V = j->data->vocab_size,
+                .bias = s->bias},
+      .B = s->batch_size, .T = s->block_size, .accumulation = s->gradient_accumulation_steps, .train = 1,
+      .seed = s->seed};
+}
+
+static void peak_team(dd_ctx *c, void *arg) { ((double *)arg)[c->tid] = dd_machine_peak(c->k, 15); }
+
+/* FMA peak of all threads at once; 0 when out of memory. */
+static double team_peak(const dd_kernels *k, int threads) {
+  dd_team *t;
+  double *each = calloc((size_t)threads, sizeof *each), sum = 0;
+  if (each && !dd_team_create(&t, threads, 64, k, NULL)) {
+    dd_team_run(t, peak_team, each);
+    for (int i = 0; i < threads; i++) sum += each[i];
+    dd_team_destroy(t);
+  }
+  free(each);
+  return sum;
+}
+
+static void duration(char *out, size_t size, double s) {
+  if (s < 100) snprintf(out, size, "%.0f s", s);
+  else if (s < 6000) snprintf(out, size, "%.0f min", s / 60);
+  else snprintf(out, size, "%.1f h", s / 3600);
+}
+
+/* Memory, disk and time before anything is allocated. */
+static int estimate(dd_job *j, dd_error *err) {
+  const dd_settings *s = j->s;
+  const dd_model_options o = model_options(j);
+  const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads), left = dd_machine_free_memory();
+  const double per_token = dd_flops_per_token(&o.shape, o.T);
+  const double tokens = (double)(o.B * o.T * o.accumulation) * (double)s->max_iters;
+  const double evals = (double)(s->max_iters / s->eval_interval + 1);
+  const double eval_tokens = s->eval_iters ? 2.0 * (double)(s->eval_iters * o.B * o.T) : 2.0 * (double)j->data->n_val;
+  /* Two thirds of the peak for products, forward passes a third of a step: a guess that runs here came near. */
+  const double seconds = per_token * (tokens + evals * eval_tokens / 3) / (0.66 * j->peak);
+  dd_layout l;
+  int rc = dd_layout_create(&l, &o.shape, err);
+  if (rc) return rc;
+  char time[32];
+  duration(time, sizeof time, seconds);
+  dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %.2f GB of memory, %.0f MB per checkpoint, about %s",
+         (double)l.parameters / 1e6, (double)bytes / 1e9, (double)l.parameters * 12 / 1e6, time);
+  dd_layout_destroy(&l);
+  if (seconds > 3600 && !dd_settings_is_set(s, DD_SETTING_preset))
+    dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");
+  if (left && bytes > left)
+    return dd_fail(err, DD_E_RUNTIME, "this run needs %.2f GB of memory and %.2f GB are free; halve --batch-size and "
+                                      "double --gradient-accumulation-steps", (double)bytes / 1e9, (double)left / 1e9);
+  return DD_OK;
+}
+
+static int write_config(dd_job *j, dd_error *err) {
+  char cpu[256];
+  dd_machine_name(cpu, sizeof cpu);
+  json_t *settings = dd_settings_to_json(j->s);
+  json_t *o = json_pack("{s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program", "dd-cpu",
+                        "version", dd_version(), "numerics_version", DD_NUMERICS_VERSION, "settings", settings, "data",
+                        "name", j->data->name, "hash", j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
+                        "val_tokens", (json_int_t)j->data->n_val, "vocab_size", j->data->vocab_size, "machine", "cpu",
+                        cpu, "tier", j->k->tier, "threads", j->threads);
+  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
+  int rc = dd_rundir_config_write(j->dir, o, err);
+  if (!rc) {
+    json_object_set_new(o, "type", json_string("config"));
+    rc = dd_metrics_append(j->metrics, o, err);
+  }
+  json_decref(o);
+  return rc;
+}
+
+/* Newest checkpoint that is whole; damaged ones are passed over with a warning. */
+static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
+  int64_t *iters;
+  size_t n;
+  *out = NULL;
+  int rc = dd_rundir_candidates(j->dir, &iters, &n, err);
+  if (rc) return rc;
+  rc = dd_fail(err, DD_E_USAGE, "%s holds no checkpoint to resume from; leave --resume out to start the run",
+               dd_rundir_path(j->dir));
+  for (size_t i = 0; i < n; i++) {
+    char path[4096];
+    rc = dd_rundir_checkpoint_path(j->dir, iters[i], path, sizeof path, err);
+    if (!rc) rc = dd_checkpoint_open(path, out, err);
+    if (!rc) break;
+    if (i + 1 < n) dd_say(j->cb, DD_WARNING, "%s; trying the checkpoint before it", err->message);
+  }
+  free(iters);
+  return rc;
+}
+
+static void set_schedules(dd_job *j) {
+  const dd_settings *s = j->s;
+  j->schedule = (dd_schedule){.id = (enum dd_schedule_id)s->schedule, .p0 = s->dropout, .pf = s->dropout_final,
+                              .T = s->max_iters, .step = s->dropout_step, .min = s->dropout_min, .max = s->dropout_max,
+                              .min_delta = s->val_min_delta, .patience = s->val_patience,
+                              .compare_prev = s->val_compare == DD_COMPARE_PREV};
+  j->lr = (dd_lr){.max = s->lr, .min = s->min_lr, .warmup = s->warmup_iters,
+                  .decay_iters = s->lr_decay_iters ? s->lr_decay_iters : s->max_iters, .decay = s->decay_lr};
+}
+
+static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
+  int rc;
+  set_schedules(j);
+  if (!c) {
+    j->state = (dd_run_state){.evaluated = -1, .best_val_loss = INFINITY, .best_iter = -1, .train_loss = INFINITY,
+                              .val_loss = INFINITY};
+    dd_schedule_start(&j->schedule, &j->state.schedule);
+    snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
+    dd_model_init(j->m, j->s->init_std);
+    j->saved = -1;
+    return DD_OK;
+  }
+  j->state = *dd_checkpoint_state(c);
+  if ((rc = dd_checkpoint_load(c, j->m, err))) return rc;
+  dd_model_set_update(j->m, j->state.iter, j->s->beta1, j->s->beta2);
+  j->saved = j->state.iter;
+  if (j->state.iter > j->s->max_iters)
+    return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
+                   (long long)j->state.iter, (long long)j->s->max_iters);
+  dd_say(j->cb, DD_INFO, "resuming %s at iteration %lld", dd_rundir_path(j->dir), (long long)j->state.iter);
+  return dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
+}
+
+static int open_machine(dd_job *j, dd_error *err) {
+  int rc = dd_tier_select(j->s->tier, &j->k, j->tier_why, sizeof j->tier_why, err);
+  if (!rc) rc = dd_self_test(j->k, err);
+  if (rc) return rc;
+  j->threads = dd_machine_threads(j->s->threads, j->threads_why, sizeof j->threads_why);
+  j->peak = team_peak(j->k, j->threads);
+  if (j->peak <= 0) return dd_fail(err, DD_E_RUNTIME, "out of memory, or no thread could be started");
+  dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics version %d", j->k->tier,
+         j->tier_why, j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
+  return DD_OK;
+}
+
+static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
+  const int named = c || dd_settings_is_set(j->s, DD_SETTING_data);
+  const int tokenizer = c || dd_settings_is_set(j->s, DD_SETTING_tokenizer);
+  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL,
+                           tokenizer ? dd_settings_choice(j->s, DD_SETTING_tokenizer) : NULL, j->cb, err);
+  if (rc) return rc;
+  if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
+    return dd_fail(err, DD_E_CORRUPT, "cannot resume: %s is not the text this run was trained on (hash %s, the run has %s); "
+                                      "restore the text, or start a new run with another --out",
+                   j->data->name, j->data->hash, dd_checkpoint_state(c)->data_hash);
+  snprintf(j->s->data, sizeof j->s->data, "%s", j->data->spec);
+  dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,
+         (long long)j->data->n_train, (long long)j->data->n_val, j->data->vocab_size);
+  return check_data(j, err);
+}
+
+static int open_buffers(dd_job *j, dd_error *err) {
+  const dd_model_options o = model_options(j);
+  int rc = dd_model_create(&j->m, &o, j->k, j->threads, err);
+  if (!rc) rc = dd_evaluator_create(&j->evaluator, j->m, j->cb, err);
+  if (rc) return rc;
+  j->idx = malloc((size_t)(o.B * o.T) * sizeof *j->idx);
+  j->targets = malloc((size_t)(o.B * o.T) * sizeof *j->targets);
+  if (!j->idx || !j->targets) return dd_fail(err, DD_E_RUNTIME, "out of memory for a batch");
+  return DD_OK;
+}
+
+static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
+  int rc;
+  dd_settings_overlay(j->s, given);
+  if (given->resume) {
+    /* The run directory first: its checkpoint says what the run is. */
+    if (!*j->s->out) default_out(j->s, j->s->data);
+    if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, c, err)) ||
+        (rc = resume_settings(j, given, *c, err)))
+      return rc;
+  }
+  if ((rc = dd_settings_check(j->s, err)) || (rc = open_machine(j, err)) || (rc = open_data(j, *c, err)) ||
+      (rc = estimate(j, err)) || given->dry_run)
+    return rc;
+  if (!given->resume) {
+    if (!*j->s->out) default_out(j->s, j->data->name);
+    const unsigned flags = DD_RUN_CREATE | (given->overwrite ? DD_RUN_OVERWRITE : 0);
+    if ((rc = dd_rundir_open(j->s->out, flags, &j->dir, err))) return rc;
+  }
+  if ((rc = open_buffers(j, err)) || (rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) ||
+      (rc = start_state(j, *c, err)) || (rc = dd_metrics_open(j->dir, &j->metrics, err)))
+    return rc;
+  dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
+  return write_config(j, err);
+}
+
+int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
+  *j = (dd_job){.cb = cb};
+  dd_error local;
+  if (!err) err = &local; /* fallback to an older checkpoint reads the message */
+  j->s = dd_settings_create();
+  if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+  *j->s = *given;
+  dd_checkpoint *c = NULL;
+  const int rc = open_all(j, given, &c, err);
+  dd_checkpoint_close(c);
+  return rc;
+}
+
+int dd_job_close(dd_job *j, dd_error *err) {
+  const int rc = dd_metrics_close(j->metrics, err);
+  dd_evaluator_destroy(&j->evaluator);
+  free(j->idx);
+  free(j->targets);
+  dd_model_destroy(j->m);
+  dd_dataset_close(j->data);
+  dd_rundir_close(j->dir);
+  dd_settings_destroy(j->s);
+  return rc;
+}
+
+int dd_job_save(dd_job *j, dd_error *err) {
+  char path[4096];
+  dd_run_state st = j->state;
+  st.elapsed_s += dd_now() - j->started;
+  int rc = dd_rundir_checkpoint_path(j->dir, st.iter, path, sizeof path, err);
+  if (!rc) rc = dd_checkpoint_save(path, j->m, &st, j->s, &j->data->vocab, err);
+  if (!rc) rc = dd_rundir_publish(j->dir, st.iter, st.best_iter == st.iter, (int)j->s->keep_checkpoints, err);
+  if (!rc) j->saved = st.iter;
+  return rc;
+}

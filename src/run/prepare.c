@@ -1,0 +1,128 @@
+/* dd-cpu prepare: a text becomes a directory of token files. train.bin and val.bin first, meta.json last: it carries
+ * the hash of both, so that a directory left half-way by a crash is noticed when it is opened. */
+#include "core/file.h"
+#include "core/hash.h"
+#include "run/settings.h"
+#include "run/source.h"
+#include <inttypes.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void say(const dd_callbacks *cb, const char *fmt, ...) DD_PRINTF(2, 3);
+static void say(const dd_callbacks *cb, const char *fmt, ...) {
+  if (!cb || !cb->message) return;
+  char line[1400];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(line, sizeof line, fmt, ap);
+  va_end(ap);
+  cb->message(cb->user, DD_INFO, line);
+}
+
+/* settings.out, or data/<name> in the current directory; <name> is the corpus or the file's name without its ending. */
+static int destination(const dd_settings *s, const dd_source *source, char *out, size_t size, dd_error *err) {
+  if (s->out[0]) {
+    snprintf(out, size, "%s", s->out);
+    return DD_OK;
+  }
+  char stem[256];
+  snprintf(stem, sizeof stem, "%s", source->name);
+  char *dot = strrchr(stem, '.');
+  if (!source->corpus && dot && dot != stem) *dot = 0;
+  return dd_path_join(out, size, "data", stem, err);
+}
+
+/* Token files that are there already are replaced only when asked. */
+static int check_free(const char *dir, int overwrite, dd_error *err) {
+  static const char *const files[] = {"train.bin", "val.bin", "meta.json"};
+  char path[4200];
+  for (int i = 0; i < 3; i++) {
+    int there = 0, status = dd_path_join(path, sizeof path, dir, files[i], err);
+    if (!status) status = dd_source_exists(path, &there, err);
+    if (status) return status;
+    if (there && !overwrite)
+      return dd_fail(err, DD_E_USAGE, "%s exists: choose another directory with --out, or replace it with --overwrite",
+                     path);
+  }
+  return DD_OK;
+}
+
+static int write_ids(const char *dir, const char *file, const uint16_t *ids, int64_t n, dd_error *err) {
+  char path[4200];
+  int status = dd_path_join(path, sizeof path, dir, file, err);
+  if (status) return status;
+  dd_atomic a;
+  if ((status = dd_atomic_begin(&a, path, (uint64_t)n * 2, err)) != 0) return status;
+  unsigned char block[16384];
+  for (int64_t i = 0; !status && i < n;) {
+    size_t used = 0;
+    for (; i < n && used < sizeof block; i++) {
+      block[used++] = (unsigned char)ids[i];
+      block[used++] = (unsigned char)(ids[i] >> 8);
+    }
+    status = dd_atomic_write(&a, block, used, err);
+  }
+  if (!status) status = dd_atomic_commit(&a, err);
+  if (status) dd_atomic_abort(&a);
+  return status;
+}
+
+static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, dd_error *err) {
+  char path[4200], sha256[65], xxh3[33];
+  int status = dd_path_join(path, sizeof path, dir, "meta.json", err);
+  if (status) return status;
+  dd_sha256_hex(source->text, source->size, sha256);
+  dd_hash_hex(source->text, source->size, xxh3);
+  json_t *meta =
+      json_pack("{s:s, s:s, s:I, s:I, s:s, s:{s:s, s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "name", d->name,
+                "train_tokens", (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source",
+                "name", source->spec, "bytes", (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
+  /* a path need not be UTF-8, JSON must be */
+  if (!meta)
+    meta = json_pack("{s:s, s:I, s:I, s:s, s:{s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "train_tokens",
+                     (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source", "bytes",
+                     (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
+  if (!meta) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  if (source->corpus) json_object_set_new(meta, "licence", json_string(source->corpus->licence));
+  status = dd_vocab_to_json(&d->vocab, meta, err);
+  char *text = status ? NULL : json_dumps(meta, JSON_INDENT(1));
+  json_decref(meta);
+  if (status) return status;
+  if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  status = dd_file_replace(path, text, strlen(text), err);
+  free(text);
+  return status;
+}
+
+int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
+  char dir[4160];
+  dd_source source;
+  dd_dataset *d = NULL;
+  int status = dd_source_open(&source, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, cb, err);
+  if (status) return status;
+  if (source.is_directory) {
+    status =
+        dd_fail(err, DD_E_USAGE, "%s is a directory; prepare takes a text file or the name of a corpus", source.spec);
+    goto done;
+  }
+  const char *tokenizer =
+      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
+  if ((status = destination(s, &source, dir, sizeof dir, err)) != 0 ||
+      (status = check_free(dir, s->overwrite, err)) != 0 ||
+      (status = dd_dataset_from_source(&d, &source, tokenizer, cb, err)) != 0 ||
+      (status = dd_make_dirs(dir, err)) != 0 ||
+      (status = write_ids(dir, "train.bin", d->train, d->n_train, err)) != 0 ||
+      (status = write_ids(dir, "val.bin", d->val, d->n_val, err)) != 0 ||
+      (status = write_meta(dir, d, &source, err)) != 0)
+    goto done;
+  say(cb,
+      "%s: %s vocabulary of %d, train.bin %" PRId64 " tokens, val.bin %" PRId64 " tokens, meta.json; train on it with "
+      "--data %s",
+      dir, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, d->n_train, d->n_val, dir);
+done:
+  dd_dataset_close(d);
+  dd_source_close(&source);
+  return status;
+}

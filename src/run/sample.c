@@ -1,0 +1,87 @@
+/* Commands that read a finished or running run: sample and eval. They take no lock. */
+#include "core/machine.h"
+#include "run/checkpoint.h"
+#include "run/dataset.h"
+#include "run/evaluate.h"
+#include "run/generate.h"
+#include "run/rundir.h"
+#include <string.h>
+
+typedef struct loaded {
+  dd_checkpoint *c;
+  dd_model *m;
+} loaded;
+
+static void unload(loaded *r) {
+  dd_model_destroy(r->m);
+  dd_checkpoint_close(r->c);
+}
+
+static int load_run(loaded *r, const dd_settings *s, int64_t B, dd_error *err) {
+  char path[4096], why[128];
+  const dd_kernels *k;
+  *r = (loaded){0};
+  if (!*s->run)
+    return dd_fail(err, DD_E_USAGE, "no run named: give a run directory or a checkpoint file, for example "
+                                    "`dd-cpu sample runs/shakespeare-fixed-s1337`");
+  int rc = dd_run_find_checkpoint(s->run, dd_settings_choice(s, DD_SETTING_checkpoint), path, sizeof path, err);
+  if (!rc) rc = dd_tier_select(s->tier, &k, why, sizeof why, err);
+  if (!rc) rc = dd_self_test(k, err);
+  if (!rc) rc = dd_checkpoint_open(path, &r->c, err);
+  if (!rc) {
+    const dd_shape *shape = dd_checkpoint_shape(r->c);
+    const dd_model_options o = {.shape = *shape, .B = B, .T = shape->S, .accumulation = 1, .seed = s->seed};
+    rc = dd_model_create(&r->m, &o, k, dd_machine_threads(s->threads, why, sizeof why), err);
+  }
+  if (!rc) rc = dd_checkpoint_load(r->c, r->m, err);
+  if (rc) unload(r);
+  return rc;
+}
+
+int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *out, dd_error *err) {
+  loaded r;
+  dd_infer *g = NULL;
+  dd_generator q = {0};
+  dd_sample_result res = {0};
+  int rc = load_run(&r, s, 1, err);
+  if (rc) return rc;
+  rc = dd_infer_create(&g, r.m, err);
+  if (!rc) rc = dd_generator_open(&q, g, dd_checkpoint_vocab(r.c), s, err);
+  const double t0 = dd_now();
+  for (int64_t i = 0; i < s->num_samples && !rc; i++) {
+    if (cb && cb->text) {
+      if (i) cb->text(cb->user, "\n---------------\n", 17);
+      cb->text(cb->user, s->prompt, strlen(s->prompt));
+    }
+    rc = dd_generate(&q, (uint32_t)i, s->max_new_tokens, cb, &res.tokens, err);
+  }
+  res.seconds = dd_now() - t0;
+  dd_generator_close(&q);
+  dd_infer_destroy(g);
+  unload(&r);
+  if (out) *out = res;
+  return rc;
+}
+
+int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err) {
+  loaded r;
+  int rc = load_run(&r, s, s->batch_size, err);
+  if (rc) return rc;
+  /* Without --data: the validation split the run was trained against. */
+  const int given = dd_settings_is_set(s, DD_SETTING_data);
+  dd_text text = {0};
+  dd_evaluator e = {0};
+  double mean = 0;
+  rc = dd_text_load(&text, given ? s->data : dd_checkpoint_settings(r.c)->data, given ? DD_PART_ALL : DD_PART_VAL,
+                    dd_checkpoint_vocab(r.c), cb, err);
+  if (!rc) rc = dd_evaluator_create(&e, r.m, cb, err);
+  if (!rc) rc = dd_evaluate_all(&e, text.ids, text.n, &mean, err);
+  if (!rc && out) {
+    *out = (dd_eval_result){.tokens = text.n - 1, .loss = mean};
+    if (text.bytes > 0) out->bits_per_byte = mean * (double)text.n / (double)text.bytes * 0x1.71547652b82fep+0;
+  }
+  dd_evaluator_destroy(&e);
+  dd_text_free(&text);
+  unload(&r);
+  return rc;
+}

@@ -1,0 +1,39 @@
+/* Parts of a training job that train.c (the loop) and job.c (everything around it) share. */
+#ifndef DD_RUN_TRAIN_H
+#define DD_RUN_TRAIN_H
+#include "run/checkpoint.h"
+#include "run/dataset.h"
+#include "run/evaluate.h"
+#include "run/rundir.h"
+#include "core/machine.h"
+
+typedef struct dd_job {
+  dd_settings *s; /* effective configuration */
+  const dd_callbacks *cb;
+  dd_dataset *data;
+  const dd_kernels *k;
+  int threads;
+  char tier_why[128], threads_why[128];
+  dd_rundir *dir;
+  dd_metrics *metrics;
+  dd_model *m;
+  dd_evaluator evaluator;
+  int32_t *idx, *targets; /* one micro-batch */
+  dd_schedule schedule;
+  dd_lr lr;
+  dd_run_state state;
+  int64_t saved;  /* iteration of the newest checkpoint of this run, -1: none */
+  double peak;    /* FLOP/s of all threads, measured at the start */
+  double started; /* dd_now() when training began */
+} dd_job;
+
+/** Settings (with --resume: those of the run, then what was given now), data, tier, threads, memory estimate; then,
+ *  unless dry_run, the run directory, the model, and initial or loaded parameters. */
+int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err);
+/** Closes metrics too; that error, if any, is returned. */
+int dd_job_close(dd_job *j, dd_error *err);
+/** Write a checkpoint of the current state and publish it. */
+int dd_job_save(dd_job *j, dd_error *err);
+/** One line to the caller's log. */
+void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
+#endif

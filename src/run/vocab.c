@@ -1,0 +1,273 @@
+#include "run/vocab.h"
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CODE_LIMIT = 0x110000, NO_ID = 0xFFFF };
+
+static const char *const kind_names[] = {"char", "byte", "number"};
+
+const char *dd_vocab_kind_name(dd_vocab_kind kind) {
+  return kind_names[kind];
+}
+
+int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err) {
+  if (strcmp(name, "char") == 0) *kind = DD_VOCAB_CHAR;
+  else if (strcmp(name, "byte") == 0) *kind = DD_VOCAB_BYTE;
+  else return dd_fail(err, DD_E_USAGE, "unknown tokenizer '%s': use char or byte", name);
+  return DD_OK;
+}
+
+size_t dd_utf8_decode(const char *s, size_t n, uint32_t *code) {
+  const unsigned char *b = (const unsigned char *)s;
+  if (b[0] < 0x80) {
+    *code = b[0];
+    return 1;
+  }
+  size_t length;
+  uint32_t c, least;
+  if (b[0] >= 0xC2 && b[0] <= 0xDF) length = 2, c = b[0] & 0x1FU, least = 0x80;
+  else if (b[0] >= 0xE0 && b[0] <= 0xEF) length = 3, c = b[0] & 0x0FU, least = 0x800;
+  else if (b[0] >= 0xF0 && b[0] <= 0xF4) length = 4, c = b[0] & 0x07U, least = 0x10000;
+  else return 0;
+  if (n < length) return 0;
+  for (size_t i = 1; i < length; i++) {
+    if ((b[i] & 0xC0) != 0x80) return 0;
+    c = c << 6 | (b[i] & 0x3FU);
+  }
+  if (c < least || c >= CODE_LIMIT || (c >= 0xD800 && c <= 0xDFFF)) return 0;
+  *code = c;
+  return length;
+}
+
+size_t dd_utf8_encode(uint32_t c, char out[4]) {
+  if (c < 0x80) {
+    out[0] = (char)c;
+    return 1;
+  }
+  if (c < 0x800) {
+    out[0] = (char)(0xC0 | c >> 6);
+    out[1] = (char)(0x80 | (c & 0x3F));
+    return 2;
+  }
+  if (c < 0x10000) {
+    out[0] = (char)(0xE0 | c >> 12);
+    out[1] = (char)(0x80 | (c >> 6 & 0x3F));
+    out[2] = (char)(0x80 | (c & 0x3F));
+    return 3;
+  }
+  out[0] = (char)(0xF0 | c >> 18);
+  out[1] = (char)(0x80 | (c >> 12 & 0x3F));
+  out[2] = (char)(0x80 | (c >> 6 & 0x3F));
+  out[3] = (char)(0x80 | (c & 0x3F));
+  return 4;
+}
+
+/* Line and column, both from 1, of text[at]; columns count characters, or bytes where the text is no UTF-8. */
+static void locate(const char *text, size_t at, int by_byte, int64_t *line, int64_t *column) {
+  *line = *column = 1;
+  for (size_t i = 0; i < at; i++) {
+    if (text[i] == '\n') ++*line, *column = 1;
+    else if (by_byte || ((unsigned char)text[i] & 0xC0) != 0x80) ++*column;
+  }
+}
+
+static int fail_utf8(const char *text, size_t at, const char *source, dd_error *err) {
+  int64_t line, column;
+  locate(text, at, 0, &line, &column);
+  return dd_fail(err, DD_E_CORRUPT,
+                 "%s is not UTF-8 text: bad byte 0x%02x at offset %zu (line %" PRId64
+                 "); convert it, or read it as bytes with --tokenizer byte",
+                 source, (unsigned)(unsigned char)text[at], at, line);
+}
+
+int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source, dd_error *err) {
+  *v = (dd_vocab){.kind = kind};
+  if (kind == DD_VOCAB_BYTE) {
+    v->size = 256;
+    return DD_OK;
+  }
+  if (kind != DD_VOCAB_CHAR) return dd_fail(err, DD_E_USAGE, "text cannot be turned into bare numbers");
+  unsigned char *seen = calloc(CODE_LIMIT, 1);
+  if (!seen) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
+  int status = DD_OK, size = 0;
+  for (size_t i = 0, length; i < n; i += length) {
+    uint32_t code;
+    length = dd_utf8_decode(text + i, n - i, &code);
+    if (length == 0) {
+      status = fail_utf8(text, i, source, err);
+      goto done;
+    }
+    size += !seen[code];
+    seen[code] = 1;
+  }
+  if (size > DD_VOCAB_MAX) {
+    status = dd_fail(err, DD_E_USAGE,
+                     "%s has %d different characters, more than the %d that fit a token; use --tokenizer byte", source,
+                     size, DD_VOCAB_MAX);
+    goto done;
+  }
+  v->code = malloc((size_t)(size ? size : 1) * sizeof *v->code);
+  if (!v->code) {
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
+    goto done;
+  }
+  for (uint32_t code = 0; code < CODE_LIMIT; code++)
+    if (seen[code]) v->code[v->size++] = code;
+done:
+  free(seen);
+  return status;
+}
+
+void dd_vocab_numbers(dd_vocab *v, int size) {
+  *v = (dd_vocab){.kind = DD_VOCAB_NUMBER, .size = size};
+}
+
+static int fail_unknown(const char *text, size_t at, size_t length, uint32_t code, const char *source, dd_error *err) {
+  int64_t line, column;
+  locate(text, at, 0, &line, &column);
+  char shown[8] = "";
+  if (code >= 0x20 && code != 0x7F && !(code >= 0x80 && code < 0xA0)) /* control characters stay invisible */
+    snprintf(shown, sizeof shown, "'%.*s' ", (int)length, text + at);
+  return dd_fail(err, DD_E_USAGE,
+                 "%s: line %" PRId64 ", column %" PRId64 ": the character %s(U+%04" PRIX32
+                 ") is not in the vocabulary of the run",
+                 source, line, column, shown, code);
+}
+
+int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *source, uint16_t **ids, int64_t *count,
+                    dd_error *err) {
+  *ids = NULL;
+  *count = 0;
+  if (v->kind == DD_VOCAB_NUMBER)
+    return dd_fail(
+        err, DD_E_USAGE,
+        "%s cannot be encoded: the run was trained on bare token numbers, and only a directory of token files "
+        "fits it",
+        source);
+  if (n > SIZE_MAX / sizeof **ids - 1) return dd_fail(err, DD_E_RUNTIME, "%s is too large for memory", source);
+  uint16_t *out = malloc((n + 1) * sizeof *out); /* one id per byte at most */
+  uint16_t *id_of = NULL;
+  if (!out) goto no_memory;
+  if (v->kind == DD_VOCAB_BYTE) {
+    for (size_t i = 0; i < n; i++) out[i] = (unsigned char)text[i];
+    *ids = out;
+    *count = (int64_t)n;
+    return DD_OK;
+  }
+  id_of = malloc(CODE_LIMIT * sizeof *id_of);
+  if (!id_of) goto no_memory;
+  memset(id_of, 0xFF, CODE_LIMIT * sizeof *id_of);
+  for (int i = 0; i < v->size; i++) id_of[v->code[i]] = (uint16_t)i;
+  int status = DD_OK;
+  int64_t made = 0;
+  for (size_t i = 0, length; i < n; i += length) {
+    uint32_t code = 0;
+    length = dd_utf8_decode(text + i, n - i, &code);
+    if (length == 0) status = fail_utf8(text, i, source, err);
+    else if (id_of[code] == NO_ID) status = fail_unknown(text, i, length, code, source, err);
+    else out[made++] = id_of[code];
+    if (status) break;
+  }
+  free(id_of);
+  if (status) {
+    free(out);
+    return status;
+  }
+  uint16_t *exact =
+      realloc(out, ((size_t)made + 1) * sizeof *out); /* several bytes per character: give back the rest */
+  *ids = exact ? exact : out;
+  *count = made;
+  return DD_OK;
+no_memory:
+  free(out);
+  return dd_fail(err, DD_E_RUNTIME, "out of memory encoding %s", source);
+}
+
+size_t dd_vocab_decode(const dd_vocab *v, int id, char out[8]) {
+  if (id < 0 || id >= v->size) return 0;
+  switch (v->kind) {
+  case DD_VOCAB_CHAR:
+    return dd_utf8_encode(v->code[id], out);
+  case DD_VOCAB_BYTE:
+    out[0] = (char)id;
+    return 1;
+  case DD_VOCAB_NUMBER:
+    break;
+  }
+  const int length = snprintf(out, 8, "%u ", (unsigned)id & 0xFFFFU); /* at most "65535 " */
+  return length > 0 ? (size_t)length : 0;
+}
+
+int dd_vocab_equal(const dd_vocab *a, const dd_vocab *b) {
+  if (a->kind != b->kind || a->size != b->size) return 0;
+  return a->kind != DD_VOCAB_CHAR || a->size == 0 || memcmp(a->code, b->code, (size_t)a->size * sizeof *a->code) == 0;
+}
+
+int dd_vocab_copy(dd_vocab *to, const dd_vocab *from, dd_error *err) {
+  *to = (dd_vocab){.kind = from->kind, .size = from->size};
+  if (from->kind != DD_VOCAB_CHAR) return DD_OK;
+  to->code = malloc((size_t)(from->size ? from->size : 1) * sizeof *to->code);
+  if (!to->code) {
+    to->size = 0;
+    return dd_fail(err, DD_E_RUNTIME, "out of memory copying a vocabulary");
+  }
+  if (from->size) memcpy(to->code, from->code, (size_t)from->size * sizeof *to->code);
+  return DD_OK;
+}
+
+void dd_vocab_free(dd_vocab *v) {
+  free(v->code);
+  *v = (dd_vocab){0};
+}
+
+int dd_vocab_to_json(const dd_vocab *v, json_t *object, dd_error *err) {
+  int bad = json_object_set_new(object, "tokenizer", json_string(dd_vocab_kind_name(v->kind))) != 0;
+  bad |= json_object_set_new(object, "vocab_size", json_integer(v->size)) != 0;
+  if (v->kind == DD_VOCAB_CHAR) {
+    json_t *codes = json_array();
+    for (int i = 0; i < v->size; i++) bad |= json_array_append_new(codes, json_integer(v->code[i])) != 0;
+    bad |= json_object_set_new(object, "vocabulary", codes) != 0;
+  }
+  return bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing a vocabulary") : DD_OK;
+}
+
+static int read_codes(dd_vocab *v, const json_t *codes, const char *source, dd_error *err) {
+  if (!json_is_array(codes) || json_array_size(codes) != (size_t)v->size)
+    return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be a list of vocab_size = %d code points", source,
+                   v->size);
+  v->code = malloc((size_t)v->size * sizeof *v->code);
+  if (!v->code) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
+  json_int_t last = -1;
+  for (size_t i = 0; i < (size_t)v->size; i++) {
+    const json_t *item = json_array_get(codes, i);
+    const json_int_t code = json_integer_value(item);
+    if (!json_is_integer(item) || code <= last || code >= CODE_LIMIT || (code >= 0xD800 && code <= 0xDFFF))
+      return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be ascending code points; entry %zu is not", source,
+                     i);
+    v->code[i] = (uint32_t)code;
+    last = code;
+  }
+  return DD_OK;
+}
+
+int dd_vocab_from_json(dd_vocab *v, const json_t *object, const char *source, dd_error *err) {
+  *v = (dd_vocab){0};
+  const json_t *size = json_object_get(object, "vocab_size"), *name = json_object_get(object, "tokenizer");
+  if (!json_is_integer(size) || json_integer_value(size) < 1 || json_integer_value(size) > DD_VOCAB_MAX)
+    return dd_fail(err, DD_E_CORRUPT, "%s: \"vocab_size\" must be an integer from 1 to %d", source, DD_VOCAB_MAX);
+  const char *text = name ? json_string_value(name) : "number"; /* other tools' files may know only the size */
+  int kind = -1;
+  for (int i = 0; text && i < 3; i++)
+    if (strcmp(text, kind_names[i]) == 0) kind = i;
+  if (kind < 0) return dd_fail(err, DD_E_CORRUPT, "%s: \"tokenizer\" must be char, byte or number", source);
+  v->kind = (dd_vocab_kind)kind;
+  v->size = (int)json_integer_value(size);
+  int status = DD_OK;
+  if (v->kind == DD_VOCAB_BYTE && v->size != 256)
+    status = dd_fail(err, DD_E_CORRUPT, "%s: tokenizer byte has vocab_size 256, not %d", source, v->size);
+  else if (v->kind == DD_VOCAB_CHAR) status = read_codes(v, json_object_get(object, "vocabulary"), source, err);
+  if (status) dd_vocab_free(v);
+  return status;
+}

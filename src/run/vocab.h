@@ -1,0 +1,51 @@
+/* Tokenizers: text <-> ids 0..size-1. A vocabulary has at most 65,535 entries, so an id always fits a uint16. */
+#ifndef DD_RUN_VOCAB_H
+#define DD_RUN_VOCAB_H
+#include "core/error.h"
+#include <jansson.h>
+
+typedef enum dd_vocab_kind {
+  DD_VOCAB_CHAR,  /* sorted unique code points of the text; id = rank */
+  DD_VOCAB_BYTE,  /* the 256 byte values; any file will do */
+  DD_VOCAB_NUMBER /* ids without a text (foreign token files): decodes to "123 " */
+} dd_vocab_kind;
+
+enum { DD_VOCAB_MAX = 65535 };
+
+typedef struct dd_vocab {
+  dd_vocab_kind kind;
+  int size;
+  uint32_t *code; /* char only: `size` code points, ascending; else NULL */
+} dd_vocab;
+
+/** "char", "byte", "number". */
+const char *dd_vocab_kind_name(dd_vocab_kind kind);
+/** Name -> kind; only "char" and "byte" may be asked for, others are DD_E_USAGE. */
+int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err);
+
+/** One code point from s[0..n), n > 0, strict (shortest form, no surrogates, at most U+10FFFF): its length 1..4, or 0
+ *  when the bytes are no UTF-8. */
+size_t dd_utf8_decode(const char *s, size_t n, uint32_t *code);
+/** Length 1..4 of the encoding written to out. */
+size_t dd_utf8_encode(uint32_t code, char out[4]);
+
+/** The vocabulary of a text; `source` names the text in errors (DD_E_CORRUPT with the offset of the first bad byte;
+ *  DD_E_USAGE above DD_VOCAB_MAX). */
+int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source, dd_error *err);
+/** A vocabulary of `size` bare numbers. */
+void dd_vocab_numbers(dd_vocab *v, int size);
+/** Text -> fresh ids (free() by the caller). An unknown character is DD_E_USAGE with line and column (from 1, columns
+ * in characters; in bytes for the byte tokenizer). */
+int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *source, uint16_t **ids, int64_t *count,
+                    dd_error *err);
+/** Id -> text: the number of bytes written to out (0 for an id outside the vocabulary). */
+size_t dd_vocab_decode(const dd_vocab *v, int id, char out[8]);
+int dd_vocab_equal(const dd_vocab *a, const dd_vocab *b);
+int dd_vocab_copy(dd_vocab *to, const dd_vocab *from, dd_error *err);
+void dd_vocab_free(dd_vocab *v); /* leaves an empty vocabulary; safe on a zeroed one */
+
+/** Add "tokenizer", "vocab_size" and (char) "vocabulary": [code points] to a JSON object, and read them back; `source`
+ *  names the file in errors (DD_E_CORRUPT). Used by meta.json and by the runs' own files. */
+int dd_vocab_to_json(const dd_vocab *v, json_t *object, dd_error *err);
+int dd_vocab_from_json(dd_vocab *v, const json_t *object, const char *source, dd_error *err);
+#endif
