@@ -1,5 +1,5 @@
-/* Shared by the kernel tests: buffers between guard pages, inputs, usable tiers, and one comparison of a kernel in every
- * tier with `scalar`. A test describes its operands once (kcase); check_case places them, runs and compares them. */
+/* Shared by the kernel tests: buffers between guard pages, inputs, usable tiers, and one comparison of a kernel in
+ * every tier with `scalar`. A test describes its operands once (kcase); check_case places, runs and compares them. */
 #ifndef DD_KERNELS_COMMON_H
 #define DD_KERNELS_COMMON_H
 #include <setjmp.h>
@@ -20,7 +20,7 @@
 DD_KERNELS(DD_KERNEL_TEST)
 #undef DD_KERNEL_TEST
 
-/* ---- tiers ---------------------------------------------------------------------------------------------------- */
+/* ---- tiers ------------------------------------------------------------------------------------------------- */
 
 enum { TIERS_MAX = 4 };
 
@@ -73,7 +73,7 @@ static inline void print_tiers(void) {
   printf("\n");
 }
 
-/* ---- random inputs -------------------------------------------------------------------------------------------- */
+/* ---- random inputs ----------------------------------------------------------------------------------------- */
 
 /* SplitMix64 (Steele, Lea, Flood 2014): own and tiny, so that inputs never depend on a library. */
 static inline uint64_t rnd(uint64_t *s) {
@@ -82,7 +82,9 @@ static inline uint64_t rnd(uint64_t *s) {
   z = (z ^ z >> 27) * 0x94D049BB133111EBu;
   return z ^ z >> 31;
 }
-static inline int64_t rnd_below(uint64_t *s, int64_t n) { return (int64_t)(rnd(s) % (uint64_t)n); }
+static inline int64_t rnd_below(uint64_t *s, int64_t n) {
+  return (int64_t)(rnd(s) % (uint64_t)n);
+}
 
 static inline float float_of(uint32_t u) {
   float f;
@@ -111,24 +113,32 @@ static inline float fill_one(fill kind, uint64_t *s) {
   const uint64_t r = rnd(s);
   const uint32_t sign = (uint32_t)(r >> 63) << 31, mantissa = (uint32_t)r & 0x7fffff;
   switch (kind) {
-  case FILL_WIDE: return float_of(sign | (67u + (uint32_t)(r >> 23) % 121u) << 23 | mantissa);
-  case FILL_SUBNORMAL: return float_of(sign | mantissa >> (r >> 40) % 23);
+  case FILL_WIDE:
+    return float_of(sign | (67u + (uint32_t)(r >> 23) % 121u) << 23 | mantissa);
+  case FILL_SUBNORMAL:
+    return float_of(sign | mantissa >> (r >> 40) % 23);
   case FILL_ZERO: {
     static const uint32_t pick[8] = {0, 0, 0, 0, 0, 0x3f800000, 0x3f800000, 1};
     return float_of(sign | pick[r % 8]);
   }
-  case FILL_MIXED: return fill_one((fill)(r % FILL_MIXED), s);
-  case FILL_HUGE: return float_of(sign | (227u + (uint32_t)(r >> 23) % 28u) << 23 | mantissa);
+  case FILL_MIXED:
+    return fill_one((fill)(r % FILL_MIXED), s);
+  case FILL_HUGE:
+    return float_of(sign | (227u + (uint32_t)(r >> 23) % 28u) << 23 | mantissa);
   case FILL_SPECIAL:
     switch (r >> 32 & 7) {
-    case 0: return float_of(sign | 0x7f800000u);
-    case 1: return float_of(sign | 0x7f800001u | mantissa);
-    case 2: return float_of(sign | 0x7f7fffffu);
-    default: return fill_one(FILL_MIXED, s);
+    case 0:
+      return float_of(sign | 0x7f800000u);
+    case 1:
+      return float_of(sign | 0x7f800001u | mantissa);
+    case 2:
+      return float_of(sign | 0x7f7fffffu);
+    default:
+      return fill_one(FILL_MIXED, s);
     }
   default: {
-    const int64_t sum = (int64_t)(r & 0xffff) + (int64_t)(r >> 16 & 0xffff) + (int64_t)(r >> 32 & 0xffff) +
-                        (int64_t)(r >> 48);
+    const int64_t sum =
+        (int64_t)(r & 0xffff) + (int64_t)(r >> 16 & 0xffff) + (int64_t)(r >> 32 & 0xffff) + (int64_t)(r >> 48);
     return (float)(sum - 131070) * (1.f / 37837.f);
   }
   }
@@ -140,9 +150,11 @@ static inline void fill_floats(float *x, int64_t n, fill kind, float scale, uint
 /* Every size up to 300, then some around the shapes of models and of blocks. */
 static const int64_t big_sizes[] = {383, 384, 385, 511, 1000, 1536, 4097};
 enum { SIZE_SMALL = 300, SIZE_COUNT = SIZE_SMALL + 1 + (int)(sizeof big_sizes / sizeof *big_sizes), SIZE_MAX_N = 4200 };
-static inline int64_t size_at(int i) { return i <= SIZE_SMALL ? i : big_sizes[i - SIZE_SMALL - 1]; }
+static inline int64_t size_at(int i) {
+  return i <= SIZE_SMALL ? i : big_sizes[i - SIZE_SMALL - 1];
+}
 
-/* ---- guard pages ---------------------------------------------------------------------------------------------- */
+/* ---- guard pages ------------------------------------------------------------------------------------------- */
 
 /* `room` bytes between two pages that must not be touched. */
 typedef struct guard {
@@ -163,7 +175,9 @@ static inline guard guard_new(size_t bytes) {
   g.data = p + g.page;
   return g;
 }
-static inline void guard_free(guard *g) { munmap(g->data - g->page, g->room + 2 * g->page); }
+static inline void guard_free(guard *g) {
+  munmap(g->data - g->page, g->room + 2 * g->page);
+}
 
 /* Where an operand of `bytes` lies: right at the first page, or as close to the last as `align` lets it. */
 static inline void *guard_place(guard *g, size_t bytes, size_t align, int at_end) {
@@ -184,7 +198,7 @@ static inline int64_t guard_broken(const guard *g, const void *operand, size_t b
   return 0;
 }
 
-/* ---- one kernel, every tier ------------------------------------------------------------------------------------ */
+/* ---- one kernel, every tier -------------------------------------------------------------------------------- */
 
 enum { OPERANDS_MAX = 6, ALIASES_MAX = 2 };
 typedef struct operand {
@@ -207,17 +221,19 @@ struct kcase {
   dd_adamw adamw;
   operand op[OPERANDS_MAX]; /* up to the first without a name; [0] is the output for in-place runs */
   int alias[ALIASES_MAX];   /* operands > 0 that may share the memory of op[0]; 0: none */
-  int any_nan;              /* both NaN is equal: inputs overflow, and the payload of a NaN is no part of the contract */
+  int any_nan;              /* both NaN is equal: inputs overflow, and a NaN's payload is no part of the contract */
 };
 
 static inline void kcase_print(const kcase *c, const dd_kernels *k, int at_end, int alias) {
-  print_error("kernel %s, tier %s: n %lld n_pad %lld target %lld f0 %a f1 %a, inputs %s, seed 0x%llx, operands %s", c->kernel,
-              k->tier, (long long)c->n, (long long)c->n_pad, (long long)c->target, (double)c->f0, (double)c->f1,
-              fill_names[c->kind], (unsigned long long)c->seed, at_end ? "before a guard page" : "after a guard page");
+  print_error("kernel %s, tier %s: n %lld n_pad %lld target %lld f0 %a f1 %a, inputs %s, seed 0x%llx, operands %s",
+              c->kernel, k->tier, (long long)c->n, (long long)c->n_pad, (long long)c->target, (double)c->f0,
+              (double)c->f1, fill_names[c->kind], (unsigned long long)c->seed,
+              at_end ? "before a guard page" : "after a guard page");
   if (alias) print_error(", %s in place of %s", c->op[0].name, c->op[alias].name);
   if (c->drop.threshold || c->drop.c1)
-    print_error("\n  drop: key %08x %08x c1 %08x c2 %08x c3 %08x threshold %u scale %a", c->drop.key0, c->drop.key1,
-                c->drop.c1, c->drop.c2, c->drop.c3, c->drop.threshold, (double)c->drop.scale);
+    print_error("\n  drop: key %08x %08x c1 %08x c2 %08x c3 %08x col0 %u threshold %u scale %a", c->drop.key0,
+                c->drop.key1, c->drop.c1, c->drop.c2, c->drop.c3, c->drop.col0, c->drop.threshold,
+                (double)c->drop.scale);
   print_error("\n");
 }
 
@@ -285,7 +301,9 @@ static inline void check_case(const kcase *c) {
       const int64_t broken = guard_broken(&got_room[i], got[i], (size_t)o->count * o->size);
       if (at < 0 && !broken) continue;
       kcase_print(c, k, at_end, alias);
-      if (broken) fail_msg("%s: wrote outside, at byte %+lld of its %s", o->name, (long long)broken, broken < 0 ? "start" : "end");
+      if (broken)
+        fail_msg("%s: wrote outside, at byte %+lld of its %s", o->name, (long long)broken,
+                 broken < 0 ? "start" : "end");
       fail_msg("%s[%lld]: scalar 0x%0*llx, %s 0x%0*llx", o->name, (long long)at, (int)o->size * 2,
                (unsigned long long)element_bits(want[i], o->size, at), k->tier, (int)o->size * 2,
                (unsigned long long)element_bits(got[i], o->size, at));

@@ -146,7 +146,7 @@ static void test_short_counts(void **state) {
       assert_non_null(strstr(err.message, "truncated"));
       assert_int_equal(dd_file_pread_all(fd, "f", buf, 0, 9999, &err), DD_OK);
       dd_fs()->close(fd);
-      use_real();
+      use_plain();
       cases++;
     }
   assert_int_equal(count_files(root, ".tmp-"), 0);
@@ -158,7 +158,10 @@ static void test_protocol(void **state) {
   use_failing(0, 0, 0);
   assert_int_equal(dd_file_replace(at("f"), "abc", 3, &err), DD_OK);
   assert_string_equal(fs.trace, "oawscRosc"); /* file synced before the rename, directory after it */
-  use_real();
+  use_plain();
+  dd_fs_replace(NULL); /* and once with everything real */
+  assert_int_equal(dd_file_replace(at("f"), "real", 4, &err), DD_OK);
+  assert_string_equal(get("f"), "real");
   char stale[400]; /* of a dead process with our number */
   snprintf(stale, sizeof stale, "f.tmp-%ld", (long)getpid());
   put(stale, "rubbish, longer than the new content");
@@ -196,7 +199,7 @@ static void test_protocol(void **state) {
   assert_int_equal(dd_file_replace(at("f"), "y", 1, &err), DD_E_IO);
   assert_null(strchr(fs.trace, 'w'));
   assert_non_null(strstr(err.message, "free some space"));
-  use_real();
+  use_plain();
   const int fd = open("/dev/full", O_WRONLY);
   if (fd >= 0) {
     assert_int_equal(dd_file_write_all(fd, "/dev/full", "x", 1, &err), DD_E_IO);
@@ -246,7 +249,7 @@ static void test_sync_fails(void **state) {
   use_failing(4, 0, EIO); /* o a w s */
   assert_int_equal(dd_file_replace(at("f"), "new", 3, &err), DD_E_IO);
   assert_string_equal(fs.trace, "oawscu");
-  use_real();
+  use_plain();
   assert_string_equal(get("f"), "the old content");
   assert_int_equal(count_files(root, ".tmp-"), 0);
 }

@@ -11,19 +11,26 @@ typedef struct strides {
 enum { LAYOUTS = 5 };
 static strides layout(int which, int64_t rows, int64_t cols) {
   switch (which) {
-  case 0: return (strides){cols, 1, "rows"};
-  case 1: return (strides){cols + 3, 1, "padded rows"};
-  case 2: return (strides){1, rows, "transposed"};
-  case 3: return (strides){1, rows + 5, "transposed, padded"};
-  default: return (strides){2 * cols + 3, 2, "general strides"};
+  case 0:
+    return (strides){cols, 1, "rows"};
+  case 1:
+    return (strides){cols + 3, 1, "padded rows"};
+  case 2:
+    return (strides){1, rows, "transposed"};
+  case 3:
+    return (strides){1, rows + 5, "transposed, padded"};
+  default:
+    return (strides){2 * cols + 3, 2, "general strides"};
   }
 }
 static int64_t extent(int64_t rows, int64_t cols, strides t) {
   return rows && cols ? (rows - 1) * t.rs + (cols - 1) * t.cs + 1 : 0;
 }
-static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
+static int64_t round_up(int64_t x, int64_t to) {
+  return (x + to - 1) / to * to;
+}
 
-/* ---- packing ----------------------------------------------------------------------------------------------------- */
+/* ---- packing ----------------------------------------------------------------------------------------------- */
 
 /* is_b: columns of B (kk x lanes) instead of rows of A (lanes x kk). */
 static void pack_case(const dd_kernels *k, int is_b, int64_t lanes, int64_t kk, int which, guard *from, guard *to) {
@@ -78,7 +85,7 @@ void kernel_pack_b(void **state) {
   pack_cases(1);
 }
 
-/* ---- product ------------------------------------------------------------------------------------------------------ */
+/* ---- product ----------------------------------------------------------------------------------------------- */
 
 typedef struct product {
   int64_t m, n, k, ldc;
@@ -112,9 +119,10 @@ static void compare(const product *p, const char *tier, const char *with, const 
   const int64_t broken = guard_broken(g, got, (size_t)cn * sizeof *got);
   if (at < 0 && !broken) return;
   print_error("gemm, tier %s against %s: m %lld n %lld k %lld ldc %lld mode %s blocks %d, A %s, B %s, inputs %s, "
-              "seed 0x%llx, at the %s of guarded memory\n", tier, with, (long long)p->m, (long long)p->n, (long long)p->k,
-              (long long)p->ldc, mode_names[p->mode], p->blocks, p->a.name, p->b.name, fill_names[p->kind],
-              (unsigned long long)p->seed, p->at_end ? "end" : "start");
+              "seed 0x%llx, at the %s of guarded memory\n",
+              tier, with, (long long)p->m, (long long)p->n, (long long)p->k, (long long)p->ldc, mode_names[p->mode],
+              p->blocks, p->a.name, p->b.name, fill_names[p->kind], (unsigned long long)p->seed,
+              p->at_end ? "end" : "start");
   if (broken) fail_msg("wrote outside C: byte %+lld of its %s", (long long)broken, broken < 0 ? "start" : "end");
   fail_msg("C[%lld][%lld]%s: 0x%08x, not 0x%08x", (long long)(at / p->ldc), (long long)(at % p->ldc),
            at % p->ldc >= p->n ? " (gap between rows)" : "", bits_of(got[at]), bits_of(want[at]));
@@ -169,8 +177,12 @@ void kernel_gemm(void **state) {
   uint64_t s = 20240607;
   /* The steps 1, 1 and 1 with periods 40, 70 and 41 meet every m, n and k, and m 1..40 x n 1..70 in ever new pairs. */
   for (int i = 0; i < 900; i++) {
-    product p = {.m = 1 + i % 40, .n = 1 + (i + i / 70 * 7) % 70, .k = (i + i / 41 * 3) % 41, .at_end = i % 2,
-                 .seed = rnd(&s), .blocks = 1};
+    product p = {.m = 1 + i % 40,
+                 .n = 1 + (i + i / 70 * 7) % 70,
+                 .k = (i + i / 41 * 3) % 41,
+                 .at_end = i % 2,
+                 .seed = rnd(&s),
+                 .blocks = 1};
     p.mode = (dd_gemm_mode)(i / 2 % 3);
     p.kind = i % 5 == 0 ? FILL_MIXED : i % 5 == 1 ? FILL_SUBNORMAL : i % 5 == 2 ? FILL_ZERO : FILL_NORMAL;
     p.a = layout((int)rnd_below(&s, LAYOUTS), p.m, p.k);
@@ -179,14 +191,20 @@ void kernel_gemm(void **state) {
     if (p.mode != DD_GEMM_ADD && i % 4 == 3) p.blocks = 2 + i % 3;
     product_case(&p, &g);
   }
-  static const int64_t big[][3] = {{130, 200, 300}, {48, 96, 257}, {12, 32, 300}, {6, 16, 299}, {149, 65, 128},
-                                   {1, 230, 64},    {150, 1, 77},  {0, 5, 3},     {5, 0, 3},    {0, 0, 0},
+  static const int64_t big[][3] = {{130, 200, 300}, {48, 96, 257}, {12, 32, 300}, {6, 16, 299},  {149, 65, 128},
+                                   {1, 230, 64},    {150, 1, 77},  {0, 5, 3},     {5, 0, 3},     {0, 0, 0},
                                    {97, 33, 1},     {13, 129, 0},  {24, 64, 288}, {37, 227, 111}};
   for (size_t i = 0; i < sizeof big / sizeof *big; i++)
     for (int mode = 0; mode < 3; mode++) {
-      product p = {.m = big[i][0], .n = big[i][1], .k = big[i][2], .mode = (dd_gemm_mode)mode, .at_end = mode % 2,
-                   .blocks = mode == DD_GEMM_ADD ? 1 : 1 + (int)(i % 4), .kind = i % 2 ? FILL_WIDE : FILL_NORMAL,
-                   .seed = rnd(&s), .ldc = big[i][1] + 5 * mode};
+      product p = {.m = big[i][0],
+                   .n = big[i][1],
+                   .k = big[i][2],
+                   .mode = (dd_gemm_mode)mode,
+                   .at_end = mode % 2,
+                   .blocks = mode == DD_GEMM_ADD ? 1 : 1 + (int)(i % 4),
+                   .kind = i % 2 ? FILL_WIDE : FILL_NORMAL,
+                   .seed = rnd(&s),
+                   .ldc = big[i][1] + 5 * mode};
       if (p.kind == FILL_WIDE && p.k > 64) p.kind = FILL_MIXED;
       p.a = layout((int)rnd_below(&s, LAYOUTS), p.m, p.k);
       p.b = layout((int)rnd_below(&s, LAYOUTS), p.k, p.n);

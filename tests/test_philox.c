@@ -19,7 +19,8 @@ static words philox(uint32_t c0, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t
   return (words){{(uint32_t)left, (uint32_t)(left >> 32), (uint32_t)right, (uint32_t)(right >> 32)}};
 }
 
-static uint16_t draw_at(const dd_drop *d, int64_t column) {
+static uint16_t draw_at(const dd_drop *d, int64_t c) {
+  const int64_t column = (int64_t)d->col0 + c;
   const int64_t i = column % 64, w = i / 16, j = (i % 16) / 2, h = i % 2;
   const words x = philox((uint32_t)(column / 64 * 8 + j), d->c1, d->c2, d->c3, d->key0, d->key1);
   return (uint16_t)(x.x[w] >> (16 * h) & 0xffff);
@@ -33,15 +34,17 @@ static dd_drop with_rate(dd_drop d, double p) {
   return d;
 }
 
-/* ---- the generator -------------------------------------------------------------------------------------------------- */
+/* ---- the generator ----------------------------------------------------------------------------------------- */
 
 static const struct {
   uint32_t c[4], k[2], out[4];
 } answers[] = {
     {{0, 0, 0, 0}, {0, 0}, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
-    {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff},
+    {{0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff},
+     {0xffffffff, 0xffffffff},
      {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-    {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0},
+    {{0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344},
+     {0xa4093822, 0x299f31d0},
      {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
 };
 
@@ -53,7 +56,7 @@ static void test_known_answers(void **state) {
     for (int w = 0; w < 4; w++)
       if (got.x[w] != answers[a].out[w])
         fail_msg("the test's own Philox, answer %zu, word %d: %08x, not %08x", a, w, got.x[w], answers[a].out[w]);
-    if (c[0] > 1000) continue; /* a row of 2^30 columns and more: no kernel can be asked for it */
+    if (c[0] > UINT32_MAX / 8) continue; /* columns from 2^32 on: no kernel can be asked for them */
     FOR_TIERS(t) {
       const dd_drop d = {.key0 = k[0], .key1 = k[1], .c1 = c[1], .c2 = c[2], .c3 = c[3]};
       uint16_t draw[64];
@@ -83,13 +86,14 @@ static void test_mapping(void **state) {
     } else {
       d.key0 = (uint32_t)rnd(&s), d.key1 = (uint32_t)rnd(&s);
       d.c1 = (uint32_t)rnd(&s), d.c2 = (uint32_t)rnd(&s), d.c3 = (uint32_t)rnd(&s);
+      d.col0 = (uint32_t)(i % 3 ? rnd(&s) >> i % 32 : 0) / 64 * 64; /* a row may be drawn in pieces */
     }
     FOR_TIERS(t) {
       t->draws(got, N, &d);
       for (int64_t c = 0; c < N; c++)
         if (got[c] != draw_at(&d, c))
-          fail_msg("tier %s, key %08x %08x, c1 %08x c2 %08x c3 %08x, column %lld: %04x, not %04x", t->tier, d.key0, d.key1,
-                   d.c1, d.c2, d.c3, (long long)c, got[c], draw_at(&d, c));
+          fail_msg("tier %s, key %08x %08x, c1 %08x c2 %08x c3 %08x, column %u + %lld: %04x, not %04x", t->tier, d.key0,
+                   d.key1, d.c1, d.c2, d.c3, d.col0, (long long)c, got[c], draw_at(&d, c));
     }
   }
   /* Far along one row: counters beyond 16 bits, and only as many columns as asked for. */
@@ -108,7 +112,7 @@ static void test_mapping(void **state) {
   free(row);
 }
 
-/* ---- masks ---------------------------------------------------------------------------------------------------------- */
+/* ---- masks ------------------------------------------------------------------------------------------------- */
 
 static const double rates[] = {0, 1e-5, 0.05, 0.1, 0.2, 0.25, 0.5, 0.75, 0.9, 0.99, 0.99999};
 enum { RATES = (int)(sizeof rates / sizeof *rates), ROW = 1000 };
@@ -133,9 +137,11 @@ static void test_nested(void **state) {
         if (!here && bits_of(out[r][c]) != bits_of(d.scale))
           fail_msg("tier %s, p %g, row %u, column %d: 1 becomes %08x, not %08x", t->tier, rates[r], row, c,
                    bits_of(out[r][c]), bits_of(d.scale));
-        if (sum[c] != out[r][c]) fail_msg("tier %s, p %g, row %u, column %d: dropout_add differs", t->tier, rates[r], row, c);
+        if (sum[c] != out[r][c])
+          fail_msg("tier %s, p %g, row %u, column %d: dropout_add differs", t->tier, rates[r], row, c);
         if (r && out[r - 1][c] == 0.f && !here)
-          fail_msg("tier %s, row %u, column %d: dropped at p %g, kept at p %g", t->tier, row, c, rates[r - 1], rates[r]);
+          fail_msg("tier %s, row %u, column %d: dropped at p %g, kept at p %g", t->tier, row, c, rates[r - 1],
+                   rates[r]);
       }
       if (now < dropped) fail_msg("tier %s, row %u: fewer drops at p %g", t->tier, row, rates[r]);
       dropped = now;
@@ -168,10 +174,24 @@ static void test_threshold_rounding(void **state) {
   static const struct {
     double p;
     uint32_t threshold;
-  } cases[] = {{0, 0},         {0.49999 / 65536, 0}, {0.5 / 65536, 1},  {1.0 / 65536, 1}, {1.49999 / 65536, 1},
-               {1.5 / 65536, 2}, {0.05, 3277},       {0.1, 6554},       {0.15, 9830},     {0.2, 13107},
-               {0.25, 16384},  {0.3, 19661},         {0.5, 32768},      {0.9, 58982},     {0.99999, 65535},
-               {65535.4 / 65536, 65535}, {65535.5 / 65536, 65535}, {0.99999999, 65535}};
+  } cases[] = {{0, 0},
+               {0.49999 / 65536, 0},
+               {0.5 / 65536, 1},
+               {1.0 / 65536, 1},
+               {1.49999 / 65536, 1},
+               {1.5 / 65536, 2},
+               {0.05, 3277},
+               {0.1, 6554},
+               {0.15, 9830},
+               {0.2, 13107},
+               {0.25, 16384},
+               {0.3, 19661},
+               {0.5, 32768},
+               {0.9, 58982},
+               {0.99999, 65535},
+               {65535.4 / 65536, 65535},
+               {65535.5 / 65536, 65535},
+               {0.99999999, 65535}};
   static float in[ROW], out[ROW];
   uint64_t s = 3;
   fill_floats(in, ROW, FILL_NORMAL, 1.f, &s);
@@ -190,7 +210,7 @@ static void test_threshold_rounding(void **state) {
   }
 }
 
-/* ---- statistics ------------------------------------------------------------------------------------------------------ */
+/* ---- statistics -------------------------------------------------------------------------------------------- */
 
 /* Rates over 1e7 draws, and the draws' high and low bytes; the addresses are fixed, so this is no game of chance. */
 static void test_rate(void **state) {
@@ -234,9 +254,12 @@ static void test_rate(void **state) {
 }
 
 int main(void) {
-  const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_answers),  cmocka_unit_test(test_mapping),
-                                     cmocka_unit_test(test_nested),         cmocka_unit_test(test_threshold_edge),
-                                     cmocka_unit_test(test_threshold_rounding), cmocka_unit_test(test_rate)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(test_known_answers),
+                                     cmocka_unit_test(test_mapping),
+                                     cmocka_unit_test(test_nested),
+                                     cmocka_unit_test(test_threshold_edge),
+                                     cmocka_unit_test(test_threshold_rounding),
+                                     cmocka_unit_test(test_rate)};
   print_tiers();
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -387,7 +387,7 @@ static void test_metrics(void **state) {
   use_failing(0, 0, 0);
   assert_int_equal(dd_metrics_append_line(m, "{\"iter\":1}", &err), DD_OK);
   assert_string_equal(fs.trace, "w"); /* one write per line */
-  use_real();
+  use_plain();
   assert_int_equal(dd_metrics_append_line(m, "{\n}", &err), DD_E_USAGE);
   json_t *o = json_pack("{s:i, s:f}", "iter", 2, "loss", 0.1);
   assert_int_equal(dd_metrics_append(m, o, &err), DD_OK);
@@ -402,7 +402,7 @@ static void test_metrics(void **state) {
   assert_string_equal(fs.trace, "wwt");
   assert_int_equal(dd_metrics_append_line(m, "{\"iter\":4}", &err), DD_E_IO);
   assert_string_equal(fs.trace, "wwtt");
-  use_real();
+  use_plain();
   assert_non_null(strstr(get("run/metrics.jsonl"), "}\n{\"ite"));
   assert_int_equal(dd_metrics_append_line(m, "{\"iter\":5}", &err), DD_OK);
   assert_int_equal(dd_metrics_close(m, &err), DD_OK);

@@ -56,6 +56,9 @@ static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpo
   json_t *own = dd_settings_to_json(dd_checkpoint_settings(c));
   const int rc = own ? dd_settings_from_json(j->s, own, err) : dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   json_decref(own);
+  /* What belonged to that call of the program does not belong to this one. */
+  for (int i = 0; dd_setting_at(i); i++)
+    if (dd_setting_at(i)->use & DD_USE_ONCE) dd_settings_reset(j->s, (enum dd_setting_id)i);
   if (!rc) dd_settings_overlay(j->s, given);
   return rc;
 }
