@@ -72,6 +72,15 @@ static float cdf1(float x, float *e) {
   q = fmaf(q, t, DD_CDF_Q0);
   const float tail = g * (t * q);
   *e = g;
+  if (a < 1.f) {
+    float r = DD_CDF_R5;
+    r = fmaf(r, s, DD_CDF_R4);
+    r = fmaf(r, s, DD_CDF_R3);
+    r = fmaf(r, s, DD_CDF_R2);
+    r = fmaf(r, s, DD_CDF_R1);
+    r = fmaf(r, s, DD_CDF_R0);
+    return fmaf(x, r, 0.5f);
+  }
   return x < 0 ? tail : 1.f - tail;
 }
 

@@ -56,7 +56,13 @@ VI void v16_cdf(v16 x, v16 *cdf, v16 *e) {
   q = v16_fma(q, t, v16_set(DD_CDF_Q1));
   q = v16_fma(q, t, v16_set(DD_CDF_Q0));
   v16 tail = v16_mul(g, v16_mul(t, q));
-  *cdf = v16_select_lt(x, v16_set(0.f), tail, v16_sub(one, tail));
+  v16 r = v16_fma(v16_set(DD_CDF_R5), s, v16_set(DD_CDF_R4));
+  r = v16_fma(r, s, v16_set(DD_CDF_R3));
+  r = v16_fma(r, s, v16_set(DD_CDF_R2));
+  r = v16_fma(r, s, v16_set(DD_CDF_R1));
+  r = v16_fma(r, s, v16_set(DD_CDF_R0));
+  v16 outer = v16_select_lt(x, v16_set(0.f), tail, v16_sub(one, tail));
+  *cdf = v16_select_lt(a, one, v16_fma(x, r, v16_set(0.5f)), outer);
   *e = g;
 }
 #endif

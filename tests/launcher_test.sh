@@ -3,6 +3,7 @@
 # of this test, in a copy of the launcher whose path has spaces.
 #   launcher_test.sh [PATH-OF-LAUNCHER]
 set -u
+unset CC DD_CPU_CORPUS DD_CPU_NO_INSTALL FAKE_ID # what the caller has set is no part of the test
 
 launcher=${1:-$(dirname "$0")/../dd-cpu}
 tmp=$(mktemp -d "${TMPDIR:-/tmp}/dd launcher.XXXXXX") || exit 1
@@ -228,7 +229,8 @@ sleep 0.5
 before=$(date +%s)
 run "$repo/dd-cpu" quick
 after=$(date +%s)
-if [ $((after - before)) -le 1 ]; then ok 'a running program holds no lock'; else not_ok 'a running program holds no lock'; fi
+name='a running program holds no lock'
+if [ $((after - before)) -le 1 ]; then ok "$name"; else not_ok "$name"; fi
 wait "$holder"
 
 echo "1..$((passed + failed))"

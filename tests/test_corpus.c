@@ -15,7 +15,7 @@ static int should_stop(void *user) {
 }
 static const dd_callbacks stoppable = {.message = listen, .should_stop = should_stop};
 
-static char world[16]; /* directory that PATH leads to */
+static char world[24]; /* directory that PATH leads to */
 
 /* A program of the present world. */
 static void put_program(const char *name, const char *body) {

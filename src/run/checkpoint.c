@@ -212,6 +212,8 @@ void dd_checkpoint_close(dd_checkpoint *c) {
   free(c);
 }
 
+int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err) { return dd_st_verify(c->st, err); }
+
 const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c) { return &c->shape; }
 const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c) { return &c->vocab; }
 const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c) { return c->settings; }

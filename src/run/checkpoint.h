@@ -28,6 +28,8 @@ int dd_checkpoint_save(const char *path, const dd_model *m, const dd_run_state *
 typedef struct dd_checkpoint dd_checkpoint;
 int dd_checkpoint_open(const char *path, dd_checkpoint **out, dd_error *err);
 void dd_checkpoint_close(dd_checkpoint *c); /* accepts NULL */
+/** Check the hash of every tensor, so that a damaged file is known before anything is loaded from it. */
+int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err);
 const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c);
 const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c);
 const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c);

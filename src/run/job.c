@@ -172,7 +172,10 @@ static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
     char path[4096];
     rc = dd_rundir_checkpoint_path(j->dir, iters[i], path, sizeof path, err);
     if (!rc) rc = dd_checkpoint_open(path, out, err);
+    if (!rc) rc = dd_checkpoint_verify(*out, err);
     if (!rc) break;
+    dd_checkpoint_close(*out);
+    *out = NULL;
     if (i + 1 < n) dd_say(j->cb, DD_WARNING, "%s; trying the checkpoint before it", err->message);
   }
   free(iters);
