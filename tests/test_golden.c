@@ -87,8 +87,9 @@ static void compare_params(dd_st *st, const dd_model *m, const char *prefix, enu
     float *grad = load(st, gname, DD_F32, t->size);
     double top = 0, g_top = 0, judged = 0;
     for (int64_t e = 0; e < t->size; e++) {
-      top = fmax(top, fabs((double)want[e]));
-      g_top = fmax(g_top, fabs(grad[e] * grad_scale));
+      const double a = fabs((double)want[e]), g = fabs(grad[e] * grad_scale);
+      if (a > top) top = a;
+      if (g > g_top) g_top = g;
     }
     for (int64_t e = 0; e < t->size; e++) {
       const double d = fabs((double)got[e] - want[e]);
