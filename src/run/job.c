@@ -113,6 +113,11 @@ static void duration(char *out, size_t size, double s) {
   else snprintf(out, size, "%.1f h", s / 3600);
 }
 
+static void size_text(char *out, size_t size, double bytes) {
+  if (bytes < 1e9) snprintf(out, size, "%.0f MB", bytes / 1e6 < 1 ? 1 : bytes / 1e6);
+  else snprintf(out, size, "%.2f GB", bytes / 1e9);
+}
+
 /* Memory, disk and time before anything is allocated. */
 static int estimate(dd_job *j, dd_error *err) {
   const dd_settings *s = j->s;
@@ -127,10 +132,12 @@ static int estimate(dd_job *j, dd_error *err) {
   dd_layout l;
   int rc = dd_layout_create(&l, &o.shape, err);
   if (rc) return rc;
-  char time[32];
+  char time[32], memory[32], disk[32];
   duration(time, sizeof time, seconds);
-  dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %.2f GB of memory, %.0f MB per checkpoint, about %s",
-         (double)l.parameters / 1e6, (double)bytes / 1e9, (double)l.parameters * 12 / 1e6, time);
+  size_text(memory, sizeof memory, (double)bytes);
+  size_text(disk, sizeof disk, (double)l.parameters * 12);
+  dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
+         (double)l.parameters / 1e6, memory, disk, time);
   dd_layout_destroy(&l);
   if (seconds > 3600 && !dd_settings_is_set(s, DD_SETTING_preset))
     dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");

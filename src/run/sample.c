@@ -17,6 +17,7 @@ static void unload(loaded *r) {
   dd_checkpoint_close(r->c);
 }
 
+/* B: sequences at once; 0: as many as the run trained with, unless the settings say. */
 static int load_run(loaded *r, const dd_settings *s, int64_t B, dd_error *err) {
   char path[4096], why[128];
   const dd_kernels *k;
@@ -30,6 +31,7 @@ static int load_run(loaded *r, const dd_settings *s, int64_t B, dd_error *err) {
   if (!rc) rc = dd_checkpoint_open(path, &r->c, err);
   if (!rc) {
     const dd_shape *shape = dd_checkpoint_shape(r->c);
+    if (!B) B = dd_settings_is_set(s, DD_SETTING_batch_size) ? s->batch_size : dd_checkpoint_settings(r->c)->batch_size;
     const dd_model_options o = {.shape = *shape, .B = B, .T = shape->S, .accumulation = 1, .seed = s->seed};
     rc = dd_model_create(&r->m, &o, k, dd_machine_threads(s->threads, why, sizeof why), err);
   }
@@ -65,7 +67,7 @@ int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *ou
 
 int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err) {
   loaded r;
-  int rc = load_run(&r, s, s->batch_size, err);
+  int rc = load_run(&r, s, 0, err);
   if (rc) return rc;
   /* Without --data: the validation split the run was trained against. */
   const int given = dd_settings_is_set(s, DD_SETTING_data);
