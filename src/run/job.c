@@ -139,7 +139,7 @@ static int estimate(dd_job *j, dd_error *err) {
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
          (double)l.parameters / 1e6, memory, disk, time);
   dd_layout_destroy(&l);
-  if (seconds > 3600 && !dd_settings_is_set(s, DD_SETTING_preset))
+  if (seconds > 3600 && s->preset != DD_PRESET_SMALL && s->preset != DD_PRESET_TINY)
     dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");
   if (left && bytes > left)
     return dd_fail(err, DD_E_RUNTIME, "this run needs %.2f GB of memory and %.2f GB are free; halve --batch-size and "
