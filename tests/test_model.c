@@ -11,7 +11,7 @@
 
 static int allocations;
 #define WRAP(ret, name, declared, passed)                                                                              \
-  extern ret __real_##name declared __attribute__((weak));                                                            \
+  extern ret __real_##name declared __attribute__((weak));                                                             \
   ret __wrap_##name declared;                                                                                          \
   ret __wrap_##name declared {                                                                                         \
     __atomic_add_fetch(&allocations, 1, __ATOMIC_RELAXED);                                                             \
@@ -95,7 +95,8 @@ static void attend(double *y, const double *qkv, const double *mask, const gpt *
     }
     for (int64_t c = 0; c < hs; c++) {
       double v = 0;
-      for (int64_t s = 0; s <= t; s++) v += p[s] / sum * mask[i * q->seq + s] * qkv[(first + s) * 3 * C + 2 * C + h * hs + c];
+      for (int64_t s = 0; s <= t; s++)
+        v += p[s] / sum * mask[i * q->seq + s] * qkv[(first + s) * 3 * C + 2 * C + h * hs + c];
       y[(first + t) * C + h * hs + c] = v;
     }
   }
@@ -132,8 +133,8 @@ static double loss_double(const gpt *q, const int32_t *in, const int32_t *out) {
 }
 
 /* Factors of every element at a site, row numbers from the first sequence of the micro-batch on. */
-static const double *mask_of(enum dd_site site, double rate, const dd_shape *s, int64_t batch, int64_t seq, int64_t micro,
-                             int64_t step) {
+static const double *mask_of(enum dd_site site, double rate, const dd_shape *s, int64_t batch, int64_t seq,
+                             int64_t micro, int64_t step) {
   const int64_t rows = batch * seq * (site == DD_SITE_ATTN ? s->H : 1), cols = site == DD_SITE_ATTN ? seq : s->C;
   const int64_t layers = site == DD_SITE_EMBED ? 1 : s->L;
   double *mask = doubles(layers * rows * cols);
@@ -176,15 +177,16 @@ static void gradient(const gradient_case *g) {
       continue;
     }
     if (memcmp(&loss, &loss_first, sizeof loss) || memcmp(m->grad, first->grad, (size_t)m->layout.floats * 4))
-      fail_msg("%s: other bits in tier %s on %d threads", where, dd_team_kernels(teams[t])->tier, dd_team_threads(teams[t]));
+      fail_msg("%s: other bits in tier %s on %d threads", where, dd_team_kernels(teams[t])->tier,
+               dd_team_threads(teams[t]));
     dd_model_destroy(m);
   }
   double *flat = widen(first->param, first->layout.floats);
   gpt q = {.l = &first->layout, .flat = flat, .batch = B, .seq = T};
-  for (int s = 0; s < DD_SITES; s++)
-    q.mask[s] = mask_of((enum dd_site)s, g->rate[s], &shape, B, T, g->micro, g->step);
+  for (int s = 0; s < DD_SITES; s++) q.mask[s] = mask_of((enum dd_site)s, g->rate[s], &shape, B, T, g->micro, g->step);
   const double want_loss = loss_double(&q, ids, targets), h = 2e-5;
-  if (!(fabs(loss_first / want_loss - 1) < 2e-7)) fail_msg("%s: loss %.12g, in double %.12g", where, loss_first, want_loss);
+  if (!(fabs(loss_first / want_loss - 1) < 2e-7))
+    fail_msg("%s: loss %.12g, in double %.12g", where, loss_first, want_loss);
   for (int i = 0; i < first->layout.count; i++) {
     const dd_tensor *t = first->layout.tensors + i;
     double *want = doubles(t->size);
@@ -249,10 +251,12 @@ static void accumulation(int64_t G, const dd_team *like) {
   }
   tree_sum(want, leaf, 0, G, n);
   same_bits("folded gradient", got, want, n);
-  if (G > 1 && !memcmp(leaf[0], leaf[1], (size_t)n * 4)) fail_msg("%s: two micro-batches have the same gradient", where);
+  if (G > 1 && !memcmp(leaf[0], leaf[1], (size_t)n * 4))
+    fail_msg("%s: two micro-batches have the same gradient", where);
 
   dd_model_forward_backward(whole, ids, targets, B * G, T, 0, 3, rates, &loss_whole);
-  if (!(fabs(loss_whole / sum - 1) < 1e-14)) fail_msg("%s: loss %.17g, of the whole batch %.17g", where, sum, loss_whole);
+  if (!(fabs(loss_whole / sum - 1) < 1e-14))
+    fail_msg("%s: loss %.17g, of the whole batch %.17g", where, sum, loss_whole);
   for (int i = 0; i < m->layout.count; i++) {
     const dd_tensor *t = m->layout.tensors + i;
     const double *big = widen(whole->grad + t->offset, t->size);
@@ -352,7 +356,8 @@ static void one_step(dd_model *m, int64_t step) {
   double loss, losses[N];
   for (int64_t g = 0; g < m->o.accumulation; g++)
     dd_model_forward_backward(m, ids, targets, B, T, g, step, rates, &loss);
-  dd_model_update(m, &(dd_update){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1}, dd_model_grad_norm(m));
+  dd_model_update(m, &(dd_update){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1},
+                  dd_model_grad_norm(m));
   dd_model_losses(m, ids, targets, B, T, losses);
   dd_model_logits(m, ids, B, T, step, rates);
   dd_model_pack(m);
@@ -366,7 +371,8 @@ static void test_no_allocation(void **state) {
   for (int t = 0; t < team_count; t++) {
     const int before = allocations;
     dd_model *m = create(&small, B, T, 3, teams[t]);
-    if (allocations - before < 6) fail_msg("creating a model counts as %d allocations: is anything counted?", allocations - before);
+    if (allocations - before < 6)
+      fail_msg("creating a model counts as %d allocations: is anything counted?", allocations - before);
     one_step(m, 0);
     const int after_first = allocations;
     for (int64_t step = 1; step < 4; step++) one_step(m, step);
@@ -383,7 +389,8 @@ int main(int argc, char **argv) {
       cmocka_unit_test(test_update),   cmocka_unit_test(test_no_allocation),
   };
   uint64_t s = 2024;
-  for (int i = 0; i < COUNT(ids); i++) ids[i] = (int32_t)rnd_below(&s, small.V), targets[i] = (int32_t)rnd_below(&s, small.V);
+  for (int i = 0; i < COUNT(ids); i++)
+    ids[i] = (int32_t)rnd_below(&s, small.V), targets[i] = (int32_t)rnd_below(&s, small.V);
   print_tiers();
   if (argc > 1) cmocka_set_test_filter(argv[1]);
   return cmocka_run_group_tests(tests, make_teams, drop_teams);

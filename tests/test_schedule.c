@@ -29,11 +29,16 @@ static const enum dd_schedule_id pure[] = {DD_SCHEDULE_FIXED, DD_SCHEDULE_LINEAR
 static long double formula(const dd_schedule *s, long double t) {
   const long double p0 = s->p0, pf = s->pf, x = t / (long double)s->T;
   switch (s->id) {
-  case DD_SCHEDULE_FIXED: return p0;
-  case DD_SCHEDULE_LINEAR: return p0 * (1 - x) + pf * x;
-  case DD_SCHEDULE_EXPONENTIAL: return p0 * powl(pf / p0, x);
-  case DD_SCHEDULE_COSINE: return pf + (p0 - pf) * (1 + cosl(PI * x)) / 2;
-  default: return NAN;
+  case DD_SCHEDULE_FIXED:
+    return p0;
+  case DD_SCHEDULE_LINEAR:
+    return p0 * (1 - x) + pf * x;
+  case DD_SCHEDULE_EXPONENTIAL:
+    return p0 * powl(pf / p0, x);
+  case DD_SCHEDULE_COSINE:
+    return pf + (p0 - pf) * (1 + cosl(PI * x)) / 2;
+  default:
+    return NAN;
   }
 }
 
@@ -73,8 +78,8 @@ static void check_formula(const dd_schedule *s) {
     const double got = rate(s, t);
     const long double want = formula(s, (long double)t);
     /* Exponential: relative, as rounding the exponent's argument is a factor; others: relative to the larger rate. */
-    const long double unit = s->id == DD_SCHEDULE_EXPONENTIAL ? want * (1 + fabsl(logl((long double)(s->pf / s->p0))))
-                                                              : fmaxl(s->p0, s->pf);
+    const long double unit =
+        s->id == DD_SCHEDULE_EXPONENTIAL ? want * (1 + fabsl(logl((long double)(s->pf / s->p0)))) : fmaxl(s->p0, s->pf);
     const double error = (double)(fabsl((long double)got - want) / (unit > 0 ? unit : 1)) / DBL_EPSILON;
     if (want > 0x1.fffffp-1L) { /* so close to 1 that nothing would be left: held below */
       if (got != 0x1.fffffp-1) show(s, t, got, "not the largest rate");
@@ -104,8 +109,9 @@ static void check_ends(const dd_schedule *s) {
   if (rate(s, -1) != first) show(s, -1, rate(s, -1), "begins before 0");
   if (s->T % 2) return;
   const double mid = rate(s, s->T / 2);
-  const double want = s->id == DD_SCHEDULE_FIXED ? s->p0 : s->id == DD_SCHEDULE_EXPONENTIAL ? sqrt(s->p0 * s->pf)
-                                                                                           : (s->p0 + s->pf) / 2;
+  const double want = s->id == DD_SCHEDULE_FIXED         ? s->p0
+                      : s->id == DD_SCHEDULE_EXPONENTIAL ? sqrt(s->p0 * s->pf)
+                                                         : (s->p0 + s->pf) / 2;
   if (!(fabs(mid - want) <= (s->p0 < top && s->pf < top ? 1e-14 : 1e-6))) show(s, s->T / 2, mid, "not half-way");
 }
 static void test_ends(void **state) {
@@ -164,20 +170,27 @@ typedef struct rule_case {
 } rule_case;
 
 #define RULE(step_, min_, max_, patience_, delta, prev_)                                                               \
-  {.id = DD_SCHEDULE_VAL_LOSS, .p0 = 0.2, .T = 100, .step = (step_), .min = (min_), .max = (max_),                     \
-   .patience = (patience_), .min_delta = (delta), .compare_prev = (prev_)}
+  {                                                                                                                    \
+    .id = DD_SCHEDULE_VAL_LOSS, .p0 = 0.2, .T = 100, .step = (step_), .min = (min_), .max = (max_),                    \
+    .patience = (patience_), .min_delta = (delta), .compare_prev = (prev_)                                             \
+  }
 
 static const rule_case rules[] = {
-    {"best: improved means below the best so far", RULE(0.01, 0, 0.5, 1, 0, false),
+    {"best: improved means below the best so far",
+     RULE(0.01, 0, 0.5, 1, 0, false),
      {{4, 0}, {3, -1}, {3.5, 0}, {3.2, 1}, {3, 2}, {2.999, 1}, {2.999, 2}, {2, 1}, {1, 0}, {0, 0}}},
-    {"prev: improved means below the one before", RULE(0.01, 0, 0.5, 1, 0, true),
+    {"prev: improved means below the one before",
+     RULE(0.01, 0, 0.5, 1, 0, true),
      {{4, 0}, {3, -1}, {3.5, 0}, {3.2, -1}, {3, -2}, {3, -1}, {2.999, -2}, {9, -1}, {8, -2}, {0, 0}}},
     {"the first evaluation moves nothing, however good", RULE(0.01, 0, 0.5, 1, 1, false), {{1e-9, 0}, {5, 1}, {0, 0}}},
-    {"patience 3: the third in a row without improvement, and each after it, raises p", RULE(0.01, 0, 0.5, 3, 0, false),
+    {"patience 3: the third in a row without improvement, and each after it, raises p",
+     RULE(0.01, 0, 0.5, 3, 0, false),
      {{4, 0}, {5, 0}, {5, 0}, {5, 1}, {5, 2}, {3, 1}, {3, 1}, {3, 1}, {3, 2}, {2, 1}, {2, 1}, {1, 0}, {0, 0}}},
-    {"min-delta with best: a fall of less is none, and the best is the true one", RULE(0.01, 0, 0.5, 1, 0.5, false),
+    {"min-delta with best: a fall of less is none, and the best is the true one",
+     RULE(0.01, 0, 0.5, 1, 0.5, false),
      {{4, 0}, {3.6, 1}, {3.2, 2}, {2.7, 3}, {2.1, 2}, {1.6, 3}, {1.0, 2}, {0, 0}}},
-    {"min-delta with prev", RULE(0.01, 0, 0.5, 1, 0.5, true),
+    {"min-delta with prev",
+     RULE(0.01, 0, 0.5, 1, 0.5, true),
      {{4, 0}, {3.25, -1}, {3, 0}, {2.25, -1}, {9, 0}, {8.5, 1}, {7.75, 0}, {0, 0}}},
     {"held at min", RULE(0.01, 0.18, 0.5, 1, 0, false), {{9, 0}, {8, -1}, {7, -2}, {6, -2}, {5, -2}, {6, -1}, {0, 0}}},
     {"held at max", RULE(0.01, 0, 0.22, 1, 0, false), {{1, 0}, {2, 1}, {3, 2}, {4, 2}, {4, 2}, {0.5, 1}, {0, 0}}},
@@ -265,11 +278,17 @@ static long double nanogpt_lr(const dd_lr *l, int64_t it) {
 
 static void test_learning_rate(void **state) {
   (void)state;
-  static const dd_lr cases[] = {
-      {1e-3, 1e-4, 100, 5000, true}, {6e-4, 6e-5, 2000, 600000, true}, {1e-3, 1e-4, 0, 10, true},
-      {1e-3, 1e-3, 5, 50, true},     {1e-3, 0, 10, 60, true},          {1e-3, 1e-4, 20, 20, true},
-      {1e-3, 1e-4, 0, 0, true},      {0, 0, 10, 60, true},             {2e-3, 1e-4, 7, 8, true},
-      {1e-3, 1e-4, 100, 5000, false}, {1e-3, 1e-4, 1000000000, 4000000000, true}};
+  static const dd_lr cases[] = {{1e-3, 1e-4, 100, 5000, true},
+                                {6e-4, 6e-5, 2000, 600000, true},
+                                {1e-3, 1e-4, 0, 10, true},
+                                {1e-3, 1e-3, 5, 50, true},
+                                {1e-3, 0, 10, 60, true},
+                                {1e-3, 1e-4, 20, 20, true},
+                                {1e-3, 1e-4, 0, 0, true},
+                                {0, 0, 10, 60, true},
+                                {2e-3, 1e-4, 7, 8, true},
+                                {1e-3, 1e-4, 100, 5000, false},
+                                {1e-3, 1e-4, 1000000000, 4000000000, true}};
   for (int c = 0; c < COUNT(cases); c++) {
     const dd_lr *l = &cases[c];
     const int64_t end = l->decay_iters + l->decay_iters / 5 + 5, step = end > 5000 ? end / 5000 : 1;
@@ -330,10 +349,14 @@ static void test_threshold(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_formula),         cmocka_unit_test(test_ends),
-      cmocka_unit_test(test_monotonic),       cmocka_unit_test(test_degenerate),
-      cmocka_unit_test(test_val_loss),        cmocka_unit_test(test_val_loss_bounds),
-      cmocka_unit_test(test_others_do_not_listen), cmocka_unit_test(test_learning_rate),
+      cmocka_unit_test(test_formula),
+      cmocka_unit_test(test_ends),
+      cmocka_unit_test(test_monotonic),
+      cmocka_unit_test(test_degenerate),
+      cmocka_unit_test(test_val_loss),
+      cmocka_unit_test(test_val_loss_bounds),
+      cmocka_unit_test(test_others_do_not_listen),
+      cmocka_unit_test(test_learning_rate),
       cmocka_unit_test(test_threshold),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
