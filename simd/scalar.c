@@ -262,7 +262,8 @@ static double k_sumsq(const float *x, int64_t n) {
 }
 
 static double k_peak(int64_t iters, float *sink) {
-  float s[8] = {0};
+  float s[8];
+  for (int j = 0; j < 8; j++) s[j] = sink[2 + j];
   for (int64_t i = 0; i < iters; i++)
     for (int j = 0; j < 8; j++) s[j] = fmaf(sink[0], sink[1], s[j]);
   for (int j = 1; j < 8; j++) s[0] += s[j];

@@ -7,7 +7,8 @@
  * Common rules: n, m, k >= 0; float arrays need no alignment unless stated; nothing outside the stated ranges is read
  * or written; outputs may alias inputs of the same name and range only where "in place" is said.
  * "64 lanes": a row sum runs in 64 virtual lanes (element c goes to lane c mod 64, increasing c, each lane starting at
- * +0), lanes fold as (l[i] + l[16+i]) + (l[32+i] + l[48+i]) for i < 16, then 16 -> 8 -> 4 -> 2 -> 1 by l[i] + l[i + half].
+ * +0), lanes fold as (l[i] + l[16+i]) + (l[32+i] + l[48+i]) for i < 16, then 16 -> 8 -> 4 -> 2 -> 1 by
+ * l[i] + l[i + half].
  */
 #ifndef DD_SIMD_H
 #define DD_SIMD_H
@@ -63,7 +64,7 @@ typedef struct dd_adamw {
   X(void, dropout, (float *dst, const float *src, int64_t n, const dd_drop *d))                                        \
   /* dst[c] = fma(kept ? src[c] : +0, scale, res[c]); in place. */                                                     \
   X(void, dropout_add, (float *dst, const float *res, const float *src, int64_t n, const dd_drop *d))                  \
-  /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                                \
+  /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                              \
   X(void, draws, (uint16_t *dst, int64_t n, const dd_drop *d))                                                         \
   /* LayerNorm of one row (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean = sum/n; var = sum((x-mean)^2)/n,   \
    * both 64 lanes (squares by fma); rstd = 1/sqrt(var + eps); out = fma((x-mean)*rstd, w, b). b may be NULL (then     \
@@ -82,13 +83,14 @@ typedef struct dd_adamw {
   /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. */          \
   X(void, softmax_backward, (float *dp, const float *p, int64_t n, int64_t n_pad, float scale))                        \
   /* Cross-entropy of one row over V logits: *max, *sum of exp(l - max) (64 lanes); when g > 0, in place               \
-   * l[i] = (exp(l[i]-max) * (1/sum) - [i == target]) * g. */                                                               \
+   * l[i] = (exp(l[i]-max) * (1/sum) - [i == target]) * g. */                                                          \
   X(void, xent, (float *l, int64_t v, int64_t target, float g, float *max, float *sum))                                \
   /* One AdamW update of n parameters: see dd_adamw. */                                                                \
   X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
   /* Sum of squares in double: 16 lanes, folded 16 -> 8 -> 4 -> 2 -> 1. */                                             \
   X(double, sumsq, (const float *x, int64_t n))                                                                        \
-  /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done. */      \
+  /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done.         \
+   * sink: 14 floats that the compiler cannot know; sink[0] is changed. */      \
   X(double, peak, (int64_t iters, float *sink))
 
 typedef struct dd_kernels {

@@ -125,14 +125,15 @@ static void k_pack_b(float *dst, int64_t kk, int64_t n, const float *src, int64_
     pack_panel(dst, TILE_NR, n - j < TILE_NR ? n - j : TILE_NR, kk, src + j * cs, cs, rs);
 }
 
-/* Eight independent chains of two operands that stay in registers. */
+/* Twelve independent chains on operands that stay in registers. They start from different memory, or a compiler would
+ * see one chain twelve times. */
 static double k_peak(int64_t iters, float *sink) {
   tv x = tv_bcast(sink), y = tv_bcast(sink + 1);
-  R6(T2_ZERO)
+#define T2_FROM(i) tv p##i = tv_bcast(sink + 2 + i), q##i = tv_bcast(sink + 8 + i);
+  R6(T2_FROM)
   for (int64_t i = 0; i < iters; i++) {
 #define T2_PEAK(i) p##i = tv_fma(x, y, p##i), q##i = tv_fma(x, y, q##i);
     R6(T2_PEAK)
-    __asm__ volatile("" ::: "memory");
   }
 #define T2_SUM(i) x = tv_add(x, tv_add(p##i, q##i));
   R6(T2_SUM)

@@ -8,9 +8,9 @@
 #include <math.h>
 
 #define EXP_ULP 1.02          /* any x */
-#define GELU_ULP 7.3          /* x >= -12.9 */
+#define GELU_ULP 6.5          /* x >= -12.9 */
 #define GELU_TAIL_ULP 10.2    /* x < -12.9, where the tail is subnormal: below 10^-36 */
-#define GELU_BACKWARD_ABS 4.2 /* any x, absolute, in units of 2^-24 */
+#define GELU_BACKWARD_ABS 2.6 /* any x, absolute, in units of 2^-24 */
 #define GELU_BACKWARD_ULP 5.0 /* -12.9 <= x <= -1.5 and x >= 0: away from its zero at -0.7518 */
 
 /* ---- scanning the floats ----------------------------------------------------------------------------------- */

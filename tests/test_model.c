@@ -340,7 +340,10 @@ static void test_update(void **state) {
         p[e] *= 1 - (t->cols ? u.lr * u.weight_decay : 0);
         p[e] -= u.lr * (mean[e] / (1 - pow(u.beta1, step))) / (sqrt(var[e] / (1 - pow(u.beta2, step))) + u.eps);
       }
-      near(t->name, m->param + t->offset, p + t->offset, NULL, 1 + largest(p + t->offset, t->size), t->size, 8);
+      const double *p_t = p + t->offset, *mean_t = mean + t->offset, *var_t = var + t->offset;
+      near(t->name, m->param + t->offset, p_t, NULL, 1 + largest(p_t, t->size), t->size, 2);
+      near("first moment", m->m + t->offset, mean_t, NULL, largest(mean_t, t->size), t->size, 4);
+      near("second moment", m->v + t->offset, var_t, NULL, largest(var_t, t->size), t->size, 8);
     }
     for (int64_t e = 0; e < n; e++) p[e] = (double)m->param[e]; /* errors do not add up */
   }

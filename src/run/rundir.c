@@ -172,10 +172,7 @@ static int take_lock(dd_rundir *rd, dd_error *err) {
                    strerror(errno));
   do rc = dd_fs()->flock(rd->lock, LOCK_EX | LOCK_NB);
   while (rc != 0 && errno == EINTR);
-  if (rc == 0) {
-    write_holder(rd); /* only for the message above: failure is harmless */
-    return DD_OK;
-  }
+  if (rc == 0) return DD_OK;
   if (errno == EWOULDBLOCK) return fail_locked(rd->path, rd->lock, err);
   return dd_fail(err, DD_E_IO, "cannot lock %.700s: %s; choose a run directory on a local disk with --out", path,
                  strerror(errno));
@@ -221,6 +218,7 @@ static int enter(dd_rundir *rd, unsigned flags, dd_error *err) {
   if (rc == DD_OK) rc = probe(rd, err);
   if (rc == DD_OK) rc = clear(rd, &l, flags, err);
   listing_free(&l);
+  if (rc == DD_OK) write_holder(rd); /* only for the message of fail_locked: failure is harmless */
   return rc;
 }
 

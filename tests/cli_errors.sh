@@ -1,0 +1,399 @@
+#!/bin/sh
+# The program as a user meets it when things go wrong: every bad input gives its exit code and one error line that names
+# what is wrong, and leaves existing runs alone; interrupted runs continue to the same fingerprint.
+#   cli_errors.sh PATH-OF-DD-CPU
+set -u
+
+bin=${1:?usage: cli_errors.sh PATH-OF-DD-CPU}
+case $bin in /*) ;; *) bin=$PWD/$bin ;; esac
+unset DD_TIER DD_CPU_CORPUS OMP_NUM_THREADS SLURM_CPUS_PER_TASK CLICOLOR_FORCE
+LC_ALL=C OMP_WAIT_POLICY=passive NO_COLOR=1 TERM=dumb
+export LC_ALL OMP_WAIT_POLICY NO_COLOR TERM
+if ! "$bin" --version >/dev/null 2>&1; then
+  echo "skipped: $bin cannot be run on this machine"
+  exit 77
+fi
+tmp=$(mktemp -d "${TMPDIR:-/tmp}/dd errors.XXXXXX") || exit 1
+HOME=$tmp XDG_CACHE_HOME=$tmp/cache
+export HOME XDG_CACHE_HOME
+started='' # processes of ours that may still run
+cleanup() {
+  for p in $started; do kill -9 "$p" 2>/dev/null; done
+  rm -rf "$tmp"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
+cd "$tmp" || exit 1
+
+passed=0 failed=0
+ok() { passed=$((passed + 1)); }
+not_ok() { # not_ok NAME LINE...
+  failed=$((failed + 1))
+  echo "FAILED: $1"
+  shift
+  [ $# = 0 ] || printf '    %s\n' "$@"
+}
+skip() { echo "skipped: $1"; }
+passes() { # passes NAME COMMAND...
+  name=$1
+  shift
+  if "$@"; then ok; else not_ok "$name" "command: $*"; fi
+}
+is() { # is NAME WANTED FOUND
+  if [ "$2" = "$3" ]; then ok; else not_ok "$1" "wanted: $2" "found:  $3"; fi
+}
+has() { # has NAME FILE PART
+  if grep -qF -e "$3" "$2"; then ok; else not_ok "$1" "no '$3' in:" "$(head -c 2000 "$2")"; fi
+}
+# All files below a directory with their contents.
+contents() { find "$1" -type f -exec cksum {} + 2>/dev/null | sort; }
+
+# fails NAME CODE PART... -- COMMAND...: exit code, one error line with all parts, nothing on stdout, the run untouched.
+fails() {
+  name=$1 code=$2 parts='' bad=''
+  shift 2
+  while [ "$1" != -- ]; do
+    parts="$parts$1
+"
+    shift
+  done
+  shift
+  "$@" >out 2>err </dev/null
+  rc=$?
+  [ "$rc" = "$code" ] || bad="exit code $rc instead of $code"
+  [ "$(grep -c '^dd-cpu: error: ' err)" = 1 ] || bad="$bad; not one error line"
+  [ ! -s out ] || bad="$bad; writes to stdout"
+  grep '^dd-cpu: error: ' err >line
+  while IFS= read -r part; do
+    [ -z "$part" ] || grep -qF -e "$part" line || bad="$bad; the error does not mention '$part'"
+  done <<END
+$parts
+END
+  [ ! -d run ] || [ "$(contents run)" = "$kept" ] || bad="$bad; files of the run changed"
+  if [ -z "$bad" ]; then ok; else not_ok "$name" "$bad" "command: $*" "stderr: $(tail -n 5 err)"; fi
+}
+
+# ---- texts of our own ----
+awk 'BEGIN { s = 7; for (i = 0; i < 6000; i++) { s = (s * 1103 + 12345) % 65536
+  printf "%s", substr("etaoinshrdlu ETAOIN.\n", int(s * s / 4294967296 * 21) + 1, 1) } }' >text.txt
+sed 's/e/a/g' text.txt >other.txt
+: >empty.txt
+printf 'abcdefghij' >short.txt
+head -c 150 text.txt >shorter.txt
+{ cat text.txt; printf '\377\376'; } >latin.txt
+# N different characters, each once
+characters() {
+  awk -v n="$1" 'BEGIN { for (c = 256; n > 0; c++) { if (c >= 55296 && c < 57344) continue
+    n--
+    if (c < 2048) printf "%c%c", 192 + int(c / 64), 128 + c % 64
+    else if (c < 65536) printf "%c%c%c", 224 + int(c / 4096), 128 + int(c / 64) % 64, 128 + c % 64
+    else printf "%c%c%c%c", 240 + int(c / 262144), 128 + int(c / 4096) % 64, 128 + int(c / 64) % 64, 128 + c % 64 } }'
+}
+
+train() {
+  "$bin" train --n-layer 1 --n-head 2 --n-embd 16 --block-size 16 --batch-size 2 --warmup-iters 2 --lr 3e-3 -t 1 "$@"
+}
+tiny() { train --data text.txt --max-iters 12 --eval-interval 4 "$@"; }
+
+# ---- the run that must survive all that follows ----
+tiny --out run --schedule val-loss --keep-checkpoints 2 >out 2>err
+is 'a run' 0 $?
+tail -n 1 out >fingerprint
+if grep -qE '^fingerprint [0-9a-f]{32}$' fingerprint; then ok; else not_ok 'last line of stdout' "$(cat fingerprint)"; fi
+grep '^dd-cpu: error: ' err && not_ok 'an error line in a good run'
+kept=$(contents run)
+is 'files of a run' 'best ckpt-0000008.safetensors ckpt-0000012.safetensors config.json latest metrics.jsonl run.lock ' \
+  "$(for f in run/*; do printf '%s ' "${f#run/}"; done)"
+
+# ---- text ----
+fails 'no such file' 74 "'nosuch.txt'" -- tiny --data nosuch.txt
+fails 'no such file, prepare' 74 "'nosuch.txt'" -- "$bin" prepare nosuch.txt
+fails 'no such file, eval' 74 "'nosuch.txt'" -- "$bin" eval run --data nosuch.txt
+fails 'empty text' 2 'empty.txt is empty' -- tiny --data empty.txt
+fails 'empty text, prepare' 2 'empty.txt is empty' -- "$bin" prepare empty.txt
+fails 'empty text, eval' 2 'empty.txt is empty' -- "$bin" eval run --data empty.txt
+fails 'too short' 2 'short.txt' -- tiny --data short.txt
+fails 'shorter than the context' 2 'shorter.txt' 'block-size' -- tiny --data shorter.txt --block-size 200
+fails 'not UTF-8' 4 'latin.txt' '0xff' 'offset 6000' 'byte' -- tiny --data latin.txt
+fails 'a directory without tokens' 74 'train.bin' -- tiny --data "$tmp"
+fails 'a character the run does not know' 2 'line 1, column 2' -- "$bin" sample run --prompt 'eQ'
+characters 65536 >many.txt
+characters 65535 >just.txt
+if [ "$(wc -c <many.txt)" = 197120 ]; then
+  fails 'vocabulary of 65,536' 2 'many.txt' 65536 65535 -- tiny --data many.txt
+  fails 'vocabulary of 65,536, prepare' 2 'many.txt' 65536 65535 -- "$bin" prepare many.txt
+  "$bin" prepare just.txt -o just >out 2>err
+  is 'a vocabulary of 65,535 fits' 0 $?
+else skip 'vocabulary above 65,535: this awk does not write bytes above 127'; fi
+
+# ---- options ----
+for p in 1 1.5 -0.1 nan inf x ''; do
+  fails "dropout '$p'" 2 dropout "'$p'" -- tiny --dropout "$p"
+  fails "dropout-final '$p'" 2 dropout_final "'$p'" -- tiny --dropout-final "$p"
+done
+for o in dropout-min dropout-max dropout-step; do
+  fails "$o 1" 2 "$(echo $o | tr - _)" "'1'" -- tiny --schedule val-loss --$o 1
+done
+fails 'exponential to 0' 2 exponential dropout_final -- tiny --schedule exponential --dropout-final 0
+fails 'exponential from 0' 2 exponential dropout -- tiny --schedule exponential --dropout 0
+fails 'val-loss outside its bounds' 2 'dropout 0.2' 0.1 -- tiny --schedule val-loss --dropout-max 0.1
+fails 'channels and heads' 2 'n_embd 16' 'n_head 3' -- tiny --n-head 3
+fails 'unknown option' 2 "'--n-layers'" "'--n-layer'" -- tiny --n-layers 3
+fails 'unknown option, not close to any' 2 "'--qqq'" -- tiny --qqq 3
+fails 'unknown short option' 2 "'-z'" -- tiny -z
+fails 'option of another command' 2 "'--top-k'" train sample -- "$bin" eval run --top-k 3
+fails 'option without a value' 2 "'--lr'" -- tiny --lr
+fails 'argument too many' 2 "'extra'" -- tiny extra
+fails 'unknown schedule' 2 "'expo'" "'exponential'" -- tiny --schedule expo
+fails 'unknown preset' 2 "'smal'" "'small'" -- tiny --preset smal
+fails 'unknown tier' 2 "'sse9'" scalar -- tiny --tier sse9 --out new
+fails 'unknown tier, sample' 2 "'sse9'" scalar -- "$bin" sample run --tier sse9
+fails 'unknown tier, info' 2 "'sse9'" scalar -- "$bin" info --tier sse9
+fails 'unknown tier in DD_TIER' 2 "'sse9'" DD_TIER -- env DD_TIER=sse9 "$bin" info
+fails 'unknown dropout site' 2 "head" -- tiny --dropout-sites attn,head
+fails 'unknown command' 2 "'trian'" "'train'" -- "$bin" trian
+fails 'no command' 2 "'--preset'" -- "$bin" --preset tiny
+fails 'help on nothing' 2 "'nothing'" -- "$bin" help nothing
+fails 'no run' 2 sample -- "$bin" sample
+fails 'threads' 2 threads "'two'" -- "$bin" info -t two
+fails 'number out of range' 2 n_layer "'0'" -- tiny --n-layer 0
+fails 'learning rates' 2 min_lr 0.01 -- tiny --min-lr 0.01
+fails 'resume and overwrite' 2 resume overwrite -- tiny --out run --resume --overwrite
+printf 'n_layer = 1\nn_heads = 2\n' >bad.py
+fails 'unknown key' 2 bad.py "'n_heads'" "'n_head'" -- tiny --config bad.py
+printf 'dropout = 1.0\n' >rate.py
+fails 'rate in a config file' 2 rate.py dropout 1 -- tiny --config rate.py
+printf 'schedule = "cosin"\n' >name.py
+fails 'schedule in a config file' 2 name.py cosin cosine -- tiny --config name.py
+fails 'no config file' 74 nosuch.py -- tiny --config nosuch.py
+
+# ---- run directories ----
+fails 'a directory that holds a run' 2 run resume overwrite -- tiny --out run
+fails 'run directory below a file' 74 text.txt -- tiny --out text.txt/run
+fails 'run directory is a file' 74 text.txt -- tiny --out text.txt
+fails 'prepare below a file' 74 text.txt -- "$bin" prepare other.txt -o text.txt/data
+if [ -d /proc/self ]; then fails 'run directory in /proc' 74 /proc -- tiny --out /proc/dd-cpu-run; fi
+mkdir closed
+user='' program=$bin
+if [ "$(id -u)" != 0 ]; then user='env'
+elif command -v setpriv >/dev/null; then
+  user='setpriv --reuid 65534 --regid 65534 --clear-groups'
+  program=./as-nobody
+  cp "$bin" $program && chmod 755 . $program && chmod 644 text.txt
+  $user $program --version >/dev/null 2>&1 || user=''
+fi
+if [ -n "$user" ]; then
+  chmod 555 closed
+  # shellcheck disable=SC2086
+  nobody() { $user "$program" train --preset tiny --data text.txt -t 1 "$@"; }
+  fails 'read-only directory' 74 closed -- nobody --out closed
+  fails 'below a read-only directory' 74 closed -- nobody --out closed/run
+  chmod 755 closed .
+else skip 'unwritable directories: root writes everywhere, and setpriv is not there or cannot run the program'; fi
+fails 'resume nothing' 2 nothing -- "$bin" train --resume --out nothing
+fails 'resume an empty directory' 2 closed -- "$bin" train --resume --out closed
+passes 'errors leave no directory behind' [ ! -e nothing ]
+passes 'errors leave no directory behind' [ ! -e new ]
+fails 'sample from nothing' 74 nothing -- "$bin" sample nothing
+fails 'sample from an empty directory' 2 closed -- "$bin" sample closed
+fails 'sample from a text' 4 text.txt -- "$bin" sample text.txt
+
+# ---- resume with something else ----
+fails 'resume with other data' 4 other.txt -- "$bin" train --resume --out run --data other.txt -t 1
+fails 'resume with other layers' 4 n_layer 2 1 -- "$bin" train --resume --out run --n-layer 2
+fails 'resume with other heads' 4 n_head 4 2 -- "$bin" train --resume --out run --n-head 4
+fails 'resume with other channels' 4 n_embd 32 16 -- "$bin" train --resume --out run --n-embd 32
+fails 'resume with another context' 4 block_size 8 16 -- "$bin" train --resume --out run --block-size 8
+fails 'resume with another seed' 4 seed 1 1337 -- "$bin" train --resume --out run --seed 1
+fails 'resume beyond the end' 2 12 10 -- "$bin" train --resume --out run --max-iters 10 -t 1
+sed 's/e/a/' text.txt >moved.txt # one character of the very text changes
+cp -R run changed && mv text.txt text.keep && cp moved.txt text.txt
+fails 'resume after the text changed' 4 text.txt -- "$bin" train --resume --out changed -t 1
+mv text.keep text.txt
+
+# ---- damaged checkpoints ----
+# patch FILE OFFSET: overwrite 4 bytes
+patch() { printf 'XyZ!' | dd of="$1" bs=1 seek="$2" conv=notrunc 2>/dev/null; }
+damage() { # damage KIND FILE
+  size=$(wc -c <"$2")
+  case $1 in
+    empty) : >"$2" ;;
+    truncated) head -c $((size / 2)) "$2" >less && mv less "$2" ;;
+    'without its last byte') head -c $((size - 1)) "$2" >less && mv less "$2" ;;
+    'damaged in its header') patch "$2" 300 ;;
+    'damaged in a weight') patch "$2" $((size * 2 / 5)) ;;
+    'damaged in a moment') patch "$2" $((size - 1000)) ;;
+    'of another format') cat text.txt >"$2" ;;
+  esac
+}
+for kind in empty truncated 'without its last byte' 'damaged in its header' 'damaged in a weight' 'damaged in a moment' \
+  'of another format'; do
+  rm -rf hurt && cp -R run hurt
+  damage "$kind" hurt/ckpt-0000012.safetensors
+  "$bin" train --resume --out hurt -t 1 >out 2>err
+  is "newest checkpoint $kind: exit code of a resume" 0 $?
+  is "newest checkpoint $kind: fingerprint" "$(cat fingerprint)" "$(tail -n 1 out)"
+  has "newest checkpoint $kind: warning" err 'dd-cpu: warning: '
+  has "newest checkpoint $kind: it is named" err ckpt-0000012.safetensors
+  rm -rf hurt && cp -R run hurt
+  for f in hurt/ckpt-*; do damage "$kind" "$f"; done
+  before=$(contents hurt)
+  fails "all checkpoints $kind" 4 hurt/ckpt-0000008.safetensors -- "$bin" train --resume --out hurt -t 1
+  is "all checkpoints $kind: nothing lost" "$before" "$(contents hurt)"
+  [ "$kind" = 'damaged in a moment' ] || # which sample does not read
+    fails "all checkpoints $kind: sample" 4 hurt/ckpt-00000 -- "$bin" sample hurt
+done
+rm -rf hurt && cp -R run hurt && echo nonsense >hurt/best
+fails 'damaged pointer' 4 hurt/best -- "$bin" sample hurt
+rm hurt/best && "$bin" sample hurt --max-new-tokens 5 >out 2>err
+is 'without best, latest serves' 0 $?
+
+# ---- nothing left behind ----
+mkdir dry && cd dry || exit 1
+"$bin" train --preset tiny --data ../text.txt -t 1 --dry-run >../out 2>../err
+is 'dry run' 0 $?
+"$bin" train --preset tiny --data ../text.txt -t 1 --dry-run --out new/run >../out 2>../err
+is 'dry run with --out' 0 $?
+cd .. && is 'a dry run leaves nothing behind' dry "$(find dry)"
+has 'a dry run estimates' err 'estimate: '
+is 'a dry run has no result' '' "$(cat out)"
+
+# ---- help ----
+"$bin" --help >out 2>err
+is 'help' 0 $?
+commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' out)
+is 'commands' 'train eval sample prepare info ' "$(echo "$commands" | tr '\n' ' ')"
+for c in $commands; do
+  "$bin" "$c" --help >out 2>err
+  is "$c --help" "0 Usage: dd-cpu $c" "$? $(head -n 1 out | cut -d ' ' -f 1-3)"
+  is "$c --help: stderr" '' "$(cat err)"
+  "$bin" help "$c" >out2 2>&1
+  passes "help $c is $c --help" cmp -s out out2
+done
+
+# ---- a finished run ----
+"$bin" sample run --max-new-tokens 40 --prompt the >out 2>err
+is 'sample' 0 $?
+is 'sample: prompt and tokens' 43 "$(wc -c <out | tr -d ' ')"
+"$bin" sample run --max-new-tokens 40 --prompt the -t 3 >out2 2>err
+passes 'sample: the same text with other threads' cmp -s out out2
+"$bin" sample run/ckpt-0000008.safetensors --max-new-tokens 40 >out 2>err
+is 'sample from a file' 0 $?
+"$bin" eval run >out 2>err
+is 'eval' 0 $?
+loss=$(grep '"type":"eval"' run/metrics.jsonl | tail -n 1 | sed 's/.*"best_val_loss":\([0-9.]*\).*/\1/' | cut -c 1-6)
+has 'eval: the loss of the run' out "loss $loss"
+"$bin" eval run --data other.txt --checkpoint latest >out 2>err
+is 'eval of another text' 0 $?
+"$bin" train --resume --out run -t 1 >out 2>err # nothing left to do, and it says the same
+is 'resume of a finished run' "0 $(cat fingerprint)" "$? $(tail -n 1 out)"
+kept=$(contents run)
+
+# Started with its standard output closed by the reader, at once, or full.
+{ "$bin" sample run --max-new-tokens 100000000 2>err; echo $? >rc; } | head -c 10 >out
+is 'sample to a closed pipe' 74 "$(cat rc)"
+is 'sample to a closed pipe: one error' 1 "$(grep -c '^dd-cpu: error: cannot write to standard output' err)"
+to_nowhere() { "$@" >&-; }
+to_full() { "$@" >/dev/full; }
+fails 'sample to a closed stdout' 74 'standard output' -- to_nowhere "$bin" sample run --max-new-tokens 5
+if [ -c /dev/full ]; then
+  fails 'sample to a full disk' 74 'standard output' -- to_full "$bin" sample run --max-new-tokens 5
+  fails 'help to a full disk' 74 'standard output' -- to_full "$bin" --help
+fi
+
+# ---- signals ----
+# A background run that cannot end by itself: its stderr is a FIFO that nobody empties, and 1,500 lines do not fit.
+cat >long <<END
+#!/bin/sh
+exec "$bin" train --n-layer 1 --n-head 2 --n-embd 16 --block-size 16 --batch-size 2 --warmup-iters 2 --lr 3e-3 -t 1 \\
+  --data text.txt --max-iters 1500 --eval-interval 500 --log-interval 1 --keep-checkpoints 100 "\$@"
+END
+chmod +x long
+# A shell starts background jobs with SIGINT ignored; env can undo that.
+undo='env --default-signal=INT'
+$undo true 2>/dev/null || { undo=''; skip 'SIGINT: this env has no --default-signal'; }
+start() { # start DIR: begins a long run, waits for its first iterations; its process is $pid
+  rm -f pipe && mkfifo pipe && exec 9<>pipe
+  $undo ./long --out "$1" >"$1.out" 2>pipe 9<&- &
+  pid=$!
+  started="$started $pid"
+  tries=0
+  until grep -q '"iter":20,' "$1/metrics.jsonl" 2>/dev/null; do
+    tries=$((tries + 1))
+    if [ $tries -gt 600 ] || ! kill -0 $pid 2>/dev/null; then
+      not_ok "a run in the background" "it does not get to iteration 20"
+      return 1
+    fi
+    sleep 0.05
+  done
+}
+finish() { # finish DIR: reads what it has to say until it ends; its exit code is in $rc
+  cat <&9 >"$1.err" &
+  reader=$!
+  started="$started $reader"
+  wait $pid
+  rc=$?
+  exec 9<&-
+  sleep 0.1
+  kill $reader 2>/dev/null
+  wait $reader 2>/dev/null
+}
+./long --out straight >out 2>err
+is 'the run that is not interrupted' 0 $?
+tail -n 1 out >fingerprint
+points=$(find straight -name 'ckpt-*' | wc -l)
+
+for signal in INT TERM HUP; do
+  [ $signal = INT ] && [ -z "$undo" ] && continue
+  dir=by-$signal
+  start $dir || continue
+  kill -$signal $pid
+  finish $dir
+  is "SIG$signal: exit code" 75 $rc
+  has "SIG$signal: it says what to do" $dir.err "--resume --out $dir"
+  is "SIG$signal: no error line" 0 "$(grep -c '^dd-cpu: error: ' $dir.err)"
+  is "SIG$signal: a checkpoint" 1 "$(find $dir -name 'ckpt-*' | wc -l | tr -d ' ')"
+  "$bin" train --resume --out $dir -t 1 >out 2>err
+  is "SIG$signal: resume" "0 $(cat fingerprint)" "$? $(tail -n 1 out)"
+  "$bin" sample $dir --max-new-tokens 5 >out 2>err
+  is "SIG$signal: sample" 0 $?
+done
+
+if start by-USR1; then
+  kill -USR1 $pid
+  finish by-USR1
+  is 'SIGUSR1: goes on to the end' "0 $(cat fingerprint)" "$rc $(tail -n 1 by-USR1.out)"
+  is 'SIGUSR1: one checkpoint more' $((points + 1)) "$(find by-USR1 -name 'ckpt-*' | wc -l | tr -d ' ')"
+fi
+
+if [ -n "$undo" ] && start twice; then
+  size=0 last=-1 # until it is blocked in the write of a line
+  while [ "$size" != "$last" ]; do
+    last=$size
+    sleep 0.3
+    size=$(wc -c <twice/metrics.jsonl)
+  done
+  kill -INT $pid
+  sleep 0.1
+  kill -INT $pid
+  finish twice
+  is 'a second SIGINT ends it at once' 130 $rc
+fi
+
+if start busy; then
+  for more in --resume --overwrite; do
+    fails "a run directory in use, $more" 5 busy "process $pid" -- ./long --out busy $more
+  done
+  fails 'a run directory in use' 5 busy "process $pid" -- ./long --out busy
+  is 'a run in use is not disturbed' 0 "$(kill -0 $pid; echo $?)"
+  kill -KILL $pid # and a run that died is no longer in use
+  finish busy
+  is 'SIGKILL' 137 $rc
+  ./long --out busy --overwrite >out 2>err
+  is 'after SIGKILL: start again' "0 $(cat fingerprint)" "$? $(tail -n 1 out)"
+fi
+
+# ---- end ----
+is 'the first run is still what it was' "$kept" "$(contents run)"
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
