@@ -16,9 +16,31 @@
 enum { ITERS = 30 };
 
 /* Two configurations of a small but complete model: ragged sizes, several chunks of tokens, all dropout sites. */
-static const char *const common[] = {"n_layer", "2", "n_head", "3", "n_embd", "24", "block_size", "50", "batch_size",
-                                     "6", "max_iters", "30", "warmup_iters", "5", "lr", "3e-3", "min_lr", "1e-3",
-                                     "init_std", "0.08", "seed", "81985529216486895", "keep_checkpoints", "100", NULL};
+static const char *const common[] = {"n_layer",
+                                     "2",
+                                     "n_head",
+                                     "3",
+                                     "n_embd",
+                                     "24",
+                                     "block_size",
+                                     "50",
+                                     "batch_size",
+                                     "6",
+                                     "max_iters",
+                                     "30",
+                                     "warmup_iters",
+                                     "5",
+                                     "lr",
+                                     "3e-3",
+                                     "min_lr",
+                                     "1e-3",
+                                     "init_std",
+                                     "0.08",
+                                     "seed",
+                                     "81985529216486895",
+                                     "keep_checkpoints",
+                                     "100",
+                                     NULL};
 static const struct {
   const char *name, *const *extra, *expected;
 } cases[] = {
@@ -161,11 +183,16 @@ int main(int argc, char **argv) {
   }
   if (!record) {
     /* Cadence: with a schedule that does not listen to evaluations, their number and kind must change nothing. */
-    straight(COSINE, best->tier, 2, (const char *const[]){"eval_interval", "1", "log_interval", "1", NULL}, "evaluated every iteration");
-    straight(COSINE, best->tier, 2, (const char *const[]){"eval_interval", "1000", "checkpoint_interval", "3", NULL}, "saved every third");
-    straight(COSINE, best->tier, 2, (const char *const[]){"eval_iters", "3", "eval_interval", "7", NULL}, "random evaluation");
-    straight(VAL_LOSS, best->tier, 2, (const char *const[]){"log_interval", "7", "checkpoint_interval", "5", NULL}, "logged every seventh");
-    straight(VAL_LOSS, best->tier, 2, (const char *const[]){"batch_size", "6", "keep_checkpoints", "1", NULL}, "one checkpoint kept");
+    straight(COSINE, best->tier, 2, (const char *const[]){"eval_interval", "1", "log_interval", "1", NULL},
+             "evaluated every iteration");
+    straight(COSINE, best->tier, 2, (const char *const[]){"eval_interval", "1000", "checkpoint_interval", "3", NULL},
+             "saved every third");
+    straight(COSINE, best->tier, 2, (const char *const[]){"eval_iters", "3", "eval_interval", "7", NULL},
+             "random evaluation");
+    straight(VAL_LOSS, best->tier, 2, (const char *const[]){"log_interval", "7", "checkpoint_interval", "5", NULL},
+             "logged every seventh");
+    straight(VAL_LOSS, best->tier, 2, (const char *const[]){"batch_size", "6", "keep_checkpoints", "1", NULL},
+             "one checkpoint kept");
     resumed(COSINE, best->tier, quick ? 7 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 21 : 3);
     if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at every seventh poll\n");

@@ -13,7 +13,8 @@ enum { ALIGN = 64 };
 int dd_arena_create(dd_arena *a, size_t size, const char *what, dd_error *err) {
   *a = (dd_arena){0};
   if (!size) return DD_OK;
-  if (size > SIZE_MAX - HUGE_PAGE) return dd_fail(err, DD_E_RUNTIME, "%s would need more memory than there can be", what);
+  if (size > SIZE_MAX - HUGE_PAGE)
+    return dd_fail(err, DD_E_RUNTIME, "%s would need more memory than there can be", what);
   /* Whole huge pages for what is larger than one. */
   const size_t bytes = size > HUGE_PAGE ? (size + HUGE_PAGE - 1) / HUGE_PAGE * HUGE_PAGE : (size + 4095) / 4096 * 4096;
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);

@@ -26,7 +26,8 @@ const dd_kernels *dd_tier_at(int i, int *runs);
 int dd_tier_select(const char *want, const dd_kernels **out, char *why, size_t size, dd_error *err);
 
 /** Check what every fingerprint rests on: rounding mode, gradual underflow, fma, Philox's known answers, the hash of a
- *  small product and of exp on this tier. About a millisecond. DD_E_RUNTIME when the machine cannot keep the contract. */
+ *  small product and of exp on this tier. About a millisecond. DD_E_RUNTIME when the machine cannot keep the contract.
+ */
 int dd_self_test(const dd_kernels *k, dd_error *err);
 /** FLOP/s of the tier's multiply-add units on one thread, measured for about ms milliseconds. */
 double dd_machine_peak(const dd_kernels *k, int ms);

@@ -88,10 +88,12 @@ int dd_self_test(const dd_kernels *k, dd_error *err) {
   if (fegetround() != FE_TONEAREST)
     return dd_fail(err, DD_E_RUNTIME, "self-test: the rounding mode is not to-nearest; the caller must restore it");
   if (tiny * half == 0.f)
-    return dd_fail(err, DD_E_RUNTIME, "self-test: subnormal numbers are flushed to zero in this process; a library "
-                                      "built with -ffast-math may have set that: do not load it");
+    return dd_fail(err, DD_E_RUNTIME,
+                   "self-test: subnormal numbers are flushed to zero in this process; a library "
+                   "built with -ffast-math may have set that: do not load it");
   volatile float x = 1.f + 0x1p-23f;
-  if (fmaf(x, x, -(x * x)) == 0.f) return dd_fail(err, DD_E_RUNTIME, "self-test: fmaf() rounds twice in this C library");
+  if (fmaf(x, x, -(x * x)) == 0.f)
+    return dd_fail(err, DD_E_RUNTIME, "self-test: fmaf() rounds twice in this C library");
 
   /* Philox4x32-10, counter 0, key 0: 6627e8d5 e169c58d bc57ac4c 9b00dbd8, where the randomness contract puts it. */
   static const uint32_t known[4] = {0x6627e8d5u, 0xe169c58du, 0xbc57ac4cu, 0x9b00dbd8u};

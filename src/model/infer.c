@@ -10,7 +10,8 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 int dd_infer_create(dd_infer **out, dd_model *m, dd_error *err) {
   const dd_shape *s = &m->o.shape;
   const int64_t heads = s->L * s->H, hs = s->C / s->H, nr = dd_team_kernels(m->team)->nr;
-  const size_t k = (size_t)(round_up(s->S, nr) * hs) * sizeof(float), v = (size_t)(s->S * round_up(hs, nr)) * sizeof(float);
+  const size_t k = (size_t)(round_up(s->S, nr) * hs) * sizeof(float),
+               v = (size_t)(s->S * round_up(hs, nr)) * sizeof(float);
   *out = NULL;
   dd_infer *g = calloc(1, sizeof *g);
   if (g) g->keys = calloc((size_t)heads, sizeof *g->keys), g->values = calloc((size_t)heads, sizeof *g->values);

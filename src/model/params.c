@@ -17,7 +17,7 @@ static int visit(const dd_shape *s, dd_tensor *out) {
     if (out) {                                                                                                         \
       dd_tensor *t = out + count;                                                                                      \
       *t = (dd_tensor){.rows = (r), .cols = (c), .offset = offset, .init = DD_INIT_##kind, .decay = (c) != 0};         \
-      t->size = t->rows * (t->cols ? t->cols : 1);                                                                             \
+      t->size = t->rows * (t->cols ? t->cols : 1);                                                                     \
       offset += (t->size + 15) / 16 * 16;                                                                              \
       snprintf(t->name, sizeof t->name, "%s%s", prefix, text);                                                         \
     }                                                                                                                  \

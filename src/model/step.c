@@ -17,9 +17,13 @@ static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
   const uint64_t seed = s->m->o.seed;
   const int64_t rows = s->B * s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1);
   const uint32_t t = s->threshold[site];
-  return (dd_drop){.key0 = (uint32_t)seed, .key1 = (uint32_t)(seed >> 32), .c1 = (uint32_t)(s->micro * rows),
+  return (dd_drop){.key0 = (uint32_t)seed,
+                   .key1 = (uint32_t)(seed >> 32),
+                   .c1 = (uint32_t)(s->micro * rows),
                    .c2 = (uint32_t)DD_PURPOSE_DROPOUT << 24 | (uint32_t)layer << 8 | (uint32_t)site,
-                   .c3 = (uint32_t)s->step, .threshold = t, .scale = 65536.f / (float)(65536 - t)};
+                   .c3 = (uint32_t)s->step,
+                   .threshold = t,
+                   .scale = 65536.f / (float)(65536 - t)};
 }
 
 static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *backward, const float *w) {
@@ -63,16 +67,17 @@ static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
   dd_barrier(c);
   dd_attention_forward(c, y->att, y->att_max, y->att_inv, y->qkv, &att);
   dd_barrier(c);
-  dd_matmul(c, y->mid, y->att, C, &w->att, N,
-            &(dd_epilogue){.fn = dd_epi_residual, .bias = p->att_b, .residual = x, .drop = drop_at(s, DD_SITE_PROJ, l)});
+  dd_matmul(
+      c, y->mid, y->att, C, &w->att, N,
+      &(dd_epilogue){.fn = dd_epi_residual, .bias = p->att_b, .residual = x, .drop = drop_at(s, DD_SITE_PROJ, l)});
   dd_barrier(c);
   dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, N, C);
   dd_barrier(c);
   dd_matmul(c, y->fc, y->ln2, C, &w->fc, N, &(dd_epilogue){.fn = dd_epi_gelu, .bias = p->fc_b, .act = y->act});
   dd_barrier(c);
-  dd_matmul(c, y->out, y->act, 4 * C, &w->out, N,
-            &(dd_epilogue){.fn = dd_epi_residual, .bias = p->out_b, .residual = y->mid,
-                           .drop = drop_at(s, DD_SITE_MLP, l)});
+  dd_matmul(
+      c, y->out, y->act, 4 * C, &w->out, N,
+      &(dd_epilogue){.fn = dd_epi_residual, .bias = p->out_b, .residual = y->mid, .drop = drop_at(s, DD_SITE_MLP, l)});
   dd_barrier(c);
 }
 
@@ -284,9 +289,13 @@ void dd_model_update(dd_model *m, const dd_update *u, double norm) {
   m->beta2_t *= u->beta2;
   const double factor = u->clip > 0 ? u->clip / (norm + 1e-6) : 1;
   update_args a = {.m = m, .decay = (float)(1 - u->lr * u->weight_decay)};
-  a.a = (dd_adamw){.beta1 = (float)u->beta1, .one_minus_beta1 = (float)(1 - u->beta1), .beta2 = (float)u->beta2,
-                   .one_minus_beta2 = (float)(1 - u->beta2), .step = (float)(u->lr / (1 - m->beta1_t)),
-                   .inv_sqrt_bc2 = (float)(1 / sqrt(1 - m->beta2_t)), .eps = (float)u->eps,
+  a.a = (dd_adamw){.beta1 = (float)u->beta1,
+                   .one_minus_beta1 = (float)(1 - u->beta1),
+                   .beta2 = (float)u->beta2,
+                   .one_minus_beta2 = (float)(1 - u->beta2),
+                   .step = (float)(u->lr / (1 - m->beta1_t)),
+                   .inv_sqrt_bc2 = (float)(1 / sqrt(1 - m->beta2_t)),
+                   .eps = (float)u->eps,
                    .grad_scale = (float)(factor < 1 ? factor : 1)};
   dd_team_run(m->team, update_team, &a);
   m->packs_valid = 0;

@@ -13,7 +13,8 @@ static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
-  const int64_t forward = (MC + DD_MR_MAX) * 512, backward = (DW_ROWS + DD_MR_MAX + DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t forward = (MC + DD_MR_MAX) * 512,
+                backward = (DW_ROWS + DD_MR_MAX + DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
   return forward > backward ? forward : backward;
 }
 

@@ -9,9 +9,9 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
 
 /* The doubles of the state, said once: written as hex floats, so that they come back to the bit. */
 #define STATE_REALS(X)                                                                                                 \
-  X(train_loss, st->train_loss) X(val_loss, st->val_loss) X(best_val_loss, st->best_val_loss)                          \
-  X(schedule_p, st->schedule.p) X(schedule_best, st->schedule.best) X(schedule_prev, st->schedule.prev)                \
-  X(elapsed_s, st->elapsed_s)
+  X(train_loss, st->train_loss)                                                                                        \
+  X(val_loss, st->val_loss) X(best_val_loss, st->best_val_loss) X(schedule_p, st->schedule.p)                          \
+      X(schedule_best, st->schedule.best) X(schedule_prev, st->schedule.prev) X(elapsed_s, st->elapsed_s)
 #define STATE_INTS(X)                                                                                                  \
   X(iter, st->iter) X(evaluated, st->evaluated) X(best_iter, st->best_iter) X(schedule_waited, st->schedule.waited)
 
@@ -146,13 +146,15 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   const char *format = dd_st_meta(c->st, "format"), *path = dd_st_path(c->st);
   int64_t version = 0, bias = 0;
   if (!format || strcmp(format, FORMAT) != 0)
-    return dd_fail(err, DD_E_CORRUPT, "%s is no checkpoint of dd-cpu (format '%s'); name a file that `dd-cpu train` wrote",
-                   path, format ? format : "unknown");
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%s is no checkpoint of dd-cpu (format '%s'); name a file that `dd-cpu train` wrote", path,
+                   format ? format : "unknown");
   int rc = read_int(c, "numerics_version", 0, INT32_MAX, &version, err);
   if (rc) return rc;
   if (version != DD_NUMERICS_VERSION)
-    return dd_fail(err, DD_E_CORRUPT, "%s was made with numerics version %d, this program has version %d, so the run "
-                                      "would not continue to the same bits; use the dd-cpu that made it",
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%s was made with numerics version %d, this program has version %d, so the run "
+                   "would not continue to the same bits; use the dd-cpu that made it",
                    path, (int)version, DD_NUMERICS_VERSION);
   dd_shape *s = &c->shape;
   if ((rc = read_int(c, "n_layer", 1, 4096, &s->L, err)) || (rc = read_int(c, "n_head", 1, 4096, &s->H, err)) ||
@@ -160,7 +162,8 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
       (rc = read_int(c, "vocab_size", 1, 65535, &s->V, err)) || (rc = read_int(c, "bias", 0, 1, &bias, err)))
     return rc;
   s->bias = (int)bias;
-  if (s->C % s->H) return dd_fail(err, DD_E_CORRUPT, "%s: %d channels do not divide into %d heads", path, (int)s->C, (int)s->H);
+  if (s->C % s->H)
+    return dd_fail(err, DD_E_CORRUPT, "%s: %d channels do not divide into %d heads", path, (int)s->C, (int)s->H);
   dd_run_state *st = &c->state;
 #define READ(key, field)                                                                                               \
   if ((rc = read_real(c, #key, &(field), err))) return rc;
@@ -245,7 +248,9 @@ int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
   const char *want = dd_st_meta(c->st, "fingerprint");
   dd_model_fingerprint(m, hex);
   if (!want || strcmp(hex, want) != 0)
-    return dd_fail(err, DD_E_CORRUPT, "%s: the parameters do not have the fingerprint they were saved with; use another "
-                                      "checkpoint", dd_st_path(c->st));
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%s: the parameters do not have the fingerprint they were saved with; use another "
+                   "checkpoint",
+                   dd_st_path(c->st));
   return DD_OK;
 }

@@ -87,7 +87,8 @@ int dd_evaluate_random(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t 
                        double *mean, dd_error *err) {
   const int64_t T = e->m->o.T, B = e->m->o.B;
   double sum = 0;
-  const plan p = {.tok = tok, .n = n, .windows = batches * B, .T = T, .spread = -1, .split = split, .iter = iter, .batch = B};
+  const plan p = {
+      .tok = tok, .n = n, .windows = batches * B, .T = T, .spread = -1, .split = split, .iter = iter, .batch = B};
   const int rc = run_plan(e, &p, &sum, err);
   *mean = sum / (double)(p.windows * T);
   return rc;

@@ -4,17 +4,18 @@
 #include "model/model.h"
 
 typedef struct dd_evaluator {
-  dd_model *m;              /* borrowed */
+  dd_model *m; /* borrowed */
   const dd_callbacks *cb;
-  int32_t *idx, *targets;   /* [B][T] */
-  double *loss;             /* [B*T] */
+  int32_t *idx, *targets; /* [B][T] */
+  double *loss;           /* [B*T] */
 } dd_evaluator;
 
 int dd_evaluator_create(dd_evaluator *e, dd_model *m, const dd_callbacks *cb, dd_error *err);
 void dd_evaluator_destroy(dd_evaluator *e);
 
-/** Mean loss over every one of the n-1 predictions in tok[n]: consecutive windows of T tokens, a shorter one at the end.
- *  The sum runs in token order, so the batch size does not change it. DD_E_STOPPED when should_stop asked for it. */
+/** Mean loss over every one of the n-1 predictions in tok[n]: consecutive windows of T tokens, a shorter one at the
+ * end. The sum runs in token order, so the batch size does not change it. DD_E_STOPPED when should_stop asked for it.
+ */
 int dd_evaluate_all(dd_evaluator *e, const uint16_t *tok, int64_t n, double *mean, dd_error *err);
 /** Mean over `windows` windows of T tokens spread evenly over tok[n]: fixed training text. */
 int dd_evaluate_spread(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t windows, double *mean, dd_error *err);

@@ -35,7 +35,8 @@ void dd_generator_close(dd_generator *q) {
   q->work = NULL;
 }
 
-int dd_generate(dd_generator *q, uint32_t sample, int64_t tokens, const dd_callbacks *cb, int64_t *done, dd_error *err) {
+int dd_generate(dd_generator *q, uint32_t sample, int64_t tokens, const dd_callbacks *cb, int64_t *done,
+                dd_error *err) {
   const int64_t S = q->g->m->o.shape.S, V = q->g->m->o.shape.V, half = S / 2 > 0 ? S / 2 : 1;
   const int exact = q->s->overflow == DD_OVERFLOW_EXACT;
   int64_t n = q->n_prompt < S ? q->n_prompt : S;

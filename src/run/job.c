@@ -18,15 +18,30 @@ void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
 
 /* Settings that may not change when a run is resumed: the result would belong to no configuration. */
 static const enum dd_setting_id fixed_settings[] = {
-    DD_SETTING_n_layer, DD_SETTING_n_head, DD_SETTING_n_embd, DD_SETTING_block_size, DD_SETTING_bias,
-    DD_SETTING_init_std, DD_SETTING_data, DD_SETTING_tokenizer, DD_SETTING_batch_size,
-    DD_SETTING_gradient_accumulation_steps, DD_SETTING_seed, DD_SETTING_preset,
+    DD_SETTING_n_layer,    DD_SETTING_n_head,
+    DD_SETTING_n_embd,     DD_SETTING_block_size,
+    DD_SETTING_bias,       DD_SETTING_init_std,
+    DD_SETTING_data,       DD_SETTING_tokenizer,
+    DD_SETTING_batch_size, DD_SETTING_gradient_accumulation_steps,
+    DD_SETTING_seed,       DD_SETTING_preset,
 };
 /* Settings that change no bit of the result. */
 static const enum dd_setting_id harmless_settings[] = {
-    DD_SETTING_out, DD_SETTING_resume, DD_SETTING_overwrite, DD_SETTING_dry_run, DD_SETTING_eval_only, DD_SETTING_tier,
-    DD_SETTING_threads, DD_SETTING_log_interval, DD_SETTING_checkpoint_interval, DD_SETTING_keep_checkpoints,
-    DD_SETTING_sample_chars, DD_SETTING_prompt, DD_SETTING_temperature, DD_SETTING_top_k, DD_SETTING_overflow,
+    DD_SETTING_out,
+    DD_SETTING_resume,
+    DD_SETTING_overwrite,
+    DD_SETTING_dry_run,
+    DD_SETTING_eval_only,
+    DD_SETTING_tier,
+    DD_SETTING_threads,
+    DD_SETTING_log_interval,
+    DD_SETTING_checkpoint_interval,
+    DD_SETTING_keep_checkpoints,
+    DD_SETTING_sample_chars,
+    DD_SETTING_prompt,
+    DD_SETTING_temperature,
+    DD_SETTING_top_k,
+    DD_SETTING_overflow,
 };
 
 static int listed(enum dd_setting_id id, const enum dd_setting_id *list, size_t n) {
@@ -48,8 +63,10 @@ static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpo
     if (rc) return rc;
     if (strcmp(now, was) == 0 || id == DD_SETTING_data) continue; /* data is compared by its hash */
     if (LISTED(id, fixed_settings))
-      return dd_fail(err, DD_E_CORRUPT, "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
-                                        "a new run with another --out", name, now, name, was);
+      return dd_fail(err, DD_E_CORRUPT,
+                     "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
+                     "a new run with another --out",
+                     name, now, name, was);
     dd_say(j->cb, DD_WARNING, "resuming with %s = %s (was %s): the result will differ from an uninterrupted run", name,
            now, was);
   }
@@ -74,22 +91,31 @@ static int check_data(dd_job *j, dd_error *err) {
   const dd_dataset *d = j->data;
   const int64_t T = j->s->block_size;
   if (d->n_train <= T)
-    return dd_fail(err, DD_E_USAGE, "%s has %lld training tokens, too few for a context of %lld; use a longer text or "
-                                    "--block-size %lld", d->name, (long long)d->n_train, (long long)T,
-                   (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
+    return dd_fail(err, DD_E_USAGE,
+                   "%s has %lld training tokens, too few for a context of %lld; use a longer text or "
+                   "--block-size %lld",
+                   d->name, (long long)d->n_train, (long long)T, (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
   if (d->n_val < 2 || (j->s->eval_iters > 0 && d->n_val <= T))
-    return dd_fail(err, DD_E_USAGE, "%s has %lld validation tokens, too few for a context of %lld; use a longer text or a "
-                                    "smaller --block-size", d->name, (long long)d->n_val, (long long)T);
+    return dd_fail(err, DD_E_USAGE,
+                   "%s has %lld validation tokens, too few for a context of %lld; use a longer text or a "
+                   "smaller --block-size",
+                   d->name, (long long)d->n_val, (long long)T);
   return DD_OK;
 }
 
 static dd_model_options model_options(const dd_job *j) {
   const dd_settings *s = j->s;
-  return (dd_model_options){
-      .shape = {.L = s->n_layer, .H = s->n_head, .C = s->n_embd, .S = s->block_size, .V = j->data->vocab_size,
-                .bias = s->bias},
-      .B = s->batch_size, .T = s->block_size, .accumulation = s->gradient_accumulation_steps, .train = 1,
-      .seed = s->seed};
+  return (dd_model_options){.shape = {.L = s->n_layer,
+                                      .H = s->n_head,
+                                      .C = s->n_embd,
+                                      .S = s->block_size,
+                                      .V = j->data->vocab_size,
+                                      .bias = s->bias},
+                            .B = s->batch_size,
+                            .T = s->block_size,
+                            .accumulation = s->gradient_accumulation_steps,
+                            .train = 1,
+                            .seed = s->seed};
 }
 
 static void peak_team(dd_ctx *c, void *arg) { ((double *)arg)[c->tid] = dd_machine_peak(c->k, 15); }
@@ -142,8 +168,10 @@ static int estimate(dd_job *j, dd_error *err) {
   if (seconds > 3600 && s->preset != DD_PRESET_SMALL && s->preset != DD_PRESET_TINY)
     dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");
   if (left && bytes > left)
-    return dd_fail(err, DD_E_RUNTIME, "this run needs %.2f GB of memory and %.2f GB are free; halve --batch-size and "
-                                      "double --gradient-accumulation-steps", (double)bytes / 1e9, (double)left / 1e9);
+    return dd_fail(err, DD_E_RUNTIME,
+                   "this run needs %.2f GB of memory and %.2f GB are free; halve --batch-size and "
+                   "double --gradient-accumulation-steps",
+                   (double)bytes / 1e9, (double)left / 1e9);
   return DD_OK;
 }
 
@@ -191,20 +219,29 @@ static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
 
 static void set_schedules(dd_job *j) {
   const dd_settings *s = j->s;
-  j->schedule = (dd_schedule){.id = (enum dd_schedule_id)s->schedule, .p0 = s->dropout, .pf = s->dropout_final,
-                              .T = s->max_iters, .step = s->dropout_step, .min = s->dropout_min, .max = s->dropout_max,
-                              .min_delta = s->val_min_delta, .patience = s->val_patience,
+  j->schedule = (dd_schedule){.id = (enum dd_schedule_id)s->schedule,
+                              .p0 = s->dropout,
+                              .pf = s->dropout_final,
+                              .T = s->max_iters,
+                              .step = s->dropout_step,
+                              .min = s->dropout_min,
+                              .max = s->dropout_max,
+                              .min_delta = s->val_min_delta,
+                              .patience = s->val_patience,
                               .compare_prev = s->val_compare == DD_COMPARE_PREV};
-  j->lr = (dd_lr){.max = s->lr, .min = s->min_lr, .warmup = s->warmup_iters,
-                  .decay_iters = s->lr_decay_iters ? s->lr_decay_iters : s->max_iters, .decay = s->decay_lr};
+  j->lr = (dd_lr){.max = s->lr,
+                  .min = s->min_lr,
+                  .warmup = s->warmup_iters,
+                  .decay_iters = s->lr_decay_iters ? s->lr_decay_iters : s->max_iters,
+                  .decay = s->decay_lr};
 }
 
 static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
   int rc;
   set_schedules(j);
   if (!c) {
-    j->state = (dd_run_state){.evaluated = -1, .best_val_loss = INFINITY, .best_iter = -1, .train_loss = INFINITY,
-                              .val_loss = INFINITY};
+    j->state = (dd_run_state){
+        .evaluated = -1, .best_val_loss = INFINITY, .best_iter = -1, .train_loss = INFINITY, .val_loss = INFINITY};
     dd_schedule_start(&j->schedule, &j->state.schedule);
     snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
     dd_model_init(j->m, j->s->init_std);
@@ -241,8 +278,9 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
                            tokenizer ? dd_settings_choice(j->s, DD_SETTING_tokenizer) : NULL, j->cb, err);
   if (rc) return rc;
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
-    return dd_fail(err, DD_E_CORRUPT, "cannot resume: %s is not the text this run was trained on (hash %s, the run has %s); "
-                                      "restore the text, or start a new run with another --out",
+    return dd_fail(err, DD_E_CORRUPT,
+                   "cannot resume: %s is not the text this run was trained on (hash %s, the run has %s); "
+                   "restore the text, or start a new run with another --out",
                    j->data->name, j->data->hash, dd_checkpoint_state(c)->data_hash);
   snprintf(j->s->data, sizeof j->s->data, "%s", j->data->spec);
   dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,

@@ -112,9 +112,15 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
   st->evaluated = it;
   dd_schedule_observe(&j->schedule, &st->schedule, val);
   *seconds = dd_now() - t0;
-  dd_eval_record r = {.iter = it, .max_iters = j->s->max_iters, .train_loss = train, .val_loss = val,
-                      .best_val_loss = st->best_val_loss, .best_iter = st->best_iter, .improved = *improved,
-                      .dropout = dd_schedule_rate(&j->schedule, &st->schedule, it), .seconds = *seconds,
+  dd_eval_record r = {.iter = it,
+                      .max_iters = j->s->max_iters,
+                      .train_loss = train,
+                      .val_loss = val,
+                      .best_val_loss = st->best_val_loss,
+                      .best_iter = st->best_iter,
+                      .improved = *improved,
+                      .dropout = dd_schedule_rate(&j->schedule, &st->schedule, it),
+                      .seconds = *seconds,
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   return log_eval(j, &r, err);
@@ -127,8 +133,9 @@ static int stop_and_save(dd_job *j, dd_error *err) {
     const int rc = dd_job_save(j, &e);
     if (rc) return dd_fail(err, (dd_status)rc, "%s", e.message);
   }
-  return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld of %lld, checkpoint saved in %s; continue with "
-                                    "`dd-cpu train --resume --out %s`",
+  return dd_fail(err, DD_E_STOPPED,
+                 "stopped on request at iteration %lld of %lld, checkpoint saved in %s; continue with "
+                 "`dd-cpu train --resume --out %s`",
                  (long long)j->state.iter, (long long)j->s->max_iters, dd_rundir_path(j->dir), dd_rundir_path(j->dir));
 }
 
@@ -143,8 +150,14 @@ static dd_step_record step_record(const dd_job *j, int64_t it, double loss, doub
   const double tokens = (double)(j->m->o.B * j->m->o.T * j->m->o.accumulation);
   const double each = p->iters ? (dd_now() - p->since) / (double)p->iters : 0;
   const double evals = (double)((s->max_iters - it) / s->eval_interval);
-  dd_step_record r = {.iter = it, .max_iters = s->max_iters, .loss = loss, .lr = lr, .dropout = rate,
-                      .grad_norm = norm, .ms_per_iter = each * 1e3, .elapsed_s = j->state.elapsed_s + dd_now() - j->started,
+  dd_step_record r = {.iter = it,
+                      .max_iters = s->max_iters,
+                      .loss = loss,
+                      .lr = lr,
+                      .dropout = rate,
+                      .grad_norm = norm,
+                      .ms_per_iter = each * 1e3,
+                      .elapsed_s = j->state.elapsed_s + dd_now() - j->started,
                       .eta_s = (double)(s->max_iters - it) * each + evals * p->eval_seconds};
   if (each > 0) {
     r.tokens_per_s = tokens / each;
@@ -188,8 +201,14 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
     if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
     out->final_loss = loss;
     if (!last) {
-      dd_model_update(j->m, &(dd_update){.lr = lr, .beta1 = s->beta1, .beta2 = s->beta2, .eps = 1e-8,
-                                         .weight_decay = s->weight_decay, .clip = s->grad_clip}, norm);
+      dd_model_update(j->m,
+                      &(dd_update){.lr = lr,
+                                   .beta1 = s->beta1,
+                                   .beta2 = s->beta2,
+                                   .eps = 1e-8,
+                                   .weight_decay = s->weight_decay,
+                                   .clip = s->grad_clip},
+                      norm);
     }
     p.iters++;
     if (it % s->log_interval == 0 || last) {
