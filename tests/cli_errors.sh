@@ -191,12 +191,42 @@ if [ -n "$user" ]; then
   chmod 755 closed .
 else skip 'unwritable directories: root writes everywhere, and setpriv is not there or cannot run the program'; fi
 fails 'resume nothing' 2 nothing -- "$bin" train --resume --out nothing
-fails 'resume an empty directory' 2 closed -- "$bin" train --resume --out closed
+fails 'resume an empty directory' 2 closed overwrite -- "$bin" train --resume --out closed
 passes 'errors leave no directory behind' [ ! -e nothing ]
 passes 'errors leave no directory behind' [ ! -e new ]
 fails 'sample from nothing' 74 nothing -- "$bin" sample nothing
 fails 'sample from an empty directory' 2 closed -- "$bin" sample closed
 fails 'sample from a text' 4 text.txt -- "$bin" sample text.txt
+
+# A run that ended before its first checkpoint: what one message advises, the next one must not refuse.
+tiny --out early --eval-only >out 2>err
+is 'evaluation only' 0 $?
+fails 'again into that directory' 2 early overwrite -- tiny --out early
+fails 'resume without a checkpoint' 2 early overwrite -- "$bin" train --resume --out early
+tiny --out early --overwrite >out 2>err
+is 'overwrite it' 0 $?
+
+# A run that diverges before and after its first checkpoint.
+hot() { train --data text.txt --max-iters 200 --eval-interval "$1" --lr 1000 --min-lr 1000 --grad-clip 0 --out hot --overwrite; }
+for interval in 100 1; do
+  hot $interval >out 2>err
+  is 'diverged' 3 $?
+  is 'diverged: one error' 1 "$(grep -c '^dd-cpu: error: training diverged at iteration ' err)"
+  case $(find hot -name 'ckpt-*') in '') remedy=--overwrite ;; *) remedy='resume from it' ;; esac
+  has "diverged: remedy" err "$remedy"
+done
+
+# Without --out a resume finds the directory that the run has made, however its text is spelled.
+"$bin" prepare text.txt -o tokens >out 2>err
+is 'prepare' 0 $?
+for spelling in tokens tokens/ ./tokens "$tmp/tokens//"; do
+  rm -rf runs
+  train --max-iters 4 --eval-interval 2 --data "$spelling" >out 2>err
+  train --max-iters 4 --eval-interval 2 --data "$spelling" --resume >out2 2>err
+  is "resume with --data $spelling" 0 $?
+  is "resume with --data $spelling: fingerprint" "$(tail -n 1 out)" "$(tail -n 1 out2)"
+  is "resume with --data $spelling: one run" runs/tokens-fixed-s1337 "$(echo runs/*)"
+done
 
 # ---- resume with something else ----
 fails 'resume with other data' 4 other.txt -- "$bin" train --resume --out run --data other.txt -t 1
@@ -331,7 +361,7 @@ finish() { # finish DIR: reads what it has to say until it ends; its exit code i
   cat <&9 >"$1.err" &
   reader=$!
   started="$started $reader"
-  wait $pid
+  wait $pid 2>/dev/null
   rc=$?
   exec 9<&-
   sleep 0.1

@@ -1,5 +1,6 @@
 /* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
 #include "run/train.h"
+#include <limits.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -201,7 +202,8 @@ static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
   *out = NULL;
   int rc = dd_rundir_candidates(j->dir, &iters, &n, err);
   if (rc) return rc;
-  rc = dd_fail(err, DD_E_USAGE, "%s holds no checkpoint to resume from; leave --resume out to start the run",
+  rc = dd_fail(err, DD_E_USAGE,
+               "%s holds no checkpoint to resume from; start the run with --overwrite instead of --resume",
                dd_rundir_path(j->dir));
   for (size_t i = 0; i < n; i++) {
     char path[4096];
@@ -304,7 +306,8 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
   dd_settings_overlay(j->s, given);
   if (given->resume) {
     /* The run directory first: its checkpoint says what the run is. */
-    if (!*j->s->out) default_out(j->s, j->s->data);
+    char full[PATH_MAX]; /* the name that dd_source_open made of it when the run began */
+    if (!*j->s->out) default_out(j->s, realpath(j->s->data, full) ? full : j->s->data);
     if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;

@@ -62,8 +62,10 @@ static int diverged(const dd_job *j, int64_t it, double loss, dd_error *err) {
   const char *where = first_bad_tensor(j->m, j->m->grad);
   return dd_fail(err, DD_E_DIVERGED,
                  "training diverged at iteration %lld: loss %g, first non-finite gradient in %s; the weights were not "
-                 "updated and the last checkpoint is good: resume from it with a lower --lr or a smaller --grad-clip",
-                 (long long)it, loss, where ? where : "none of the tensors");
+                 "updated and %s a lower --lr or a smaller --grad-clip",
+                 (long long)it, loss, where ? where : "none of the tensors",
+                 j->saved >= 0 ? "the last checkpoint is good: resume from it with"
+                               : "no checkpoint was saved yet: start again with --overwrite and");
 }
 
 static int log_step(dd_job *j, const dd_step_record *r, dd_error *err) {
