@@ -99,10 +99,11 @@ tiny() { train --data text.txt --max-iters 12 --eval-interval 4 "$@"; }
 tiny --out run --schedule val-loss --keep-checkpoints 2 >out 2>err
 is 'a run' 0 $?
 tail -n 1 out >fingerprint
-if grep -qE '^fingerprint [0-9a-f]{32}$' fingerprint; then ok; else not_ok 'last line of stdout' "$(cat fingerprint)"; fi
+passes 'last line of stdout' grep -qE '^fingerprint [0-9a-f]{32}$' fingerprint
 grep '^dd-cpu: error: ' err && not_ok 'an error line in a good run'
 kept=$(contents run)
-is 'files of a run' 'best ckpt-0000008.safetensors ckpt-0000012.safetensors config.json latest metrics.jsonl run.lock ' \
+is 'files of a run' \
+  'best ckpt-0000008.safetensors ckpt-0000012.safetensors config.json latest metrics.jsonl run.lock ' \
   "$(for f in run/*; do printf '%s ' "${f#run/}"; done)"
 
 # ---- text ----
@@ -207,7 +208,9 @@ tiny --out early --overwrite >out 2>err
 is 'overwrite it' 0 $?
 
 # A run that diverges before and after its first checkpoint.
-hot() { train --data text.txt --max-iters 200 --eval-interval "$1" --lr 1000 --min-lr 1000 --grad-clip 0 --out hot --overwrite; }
+hot() {
+  train --data text.txt --max-iters 200 --eval-interval "$1" --lr 1000 --min-lr 1000 --grad-clip 0 --out hot --overwrite
+}
 for interval in 100 1; do
   hot $interval >out 2>err
   is 'diverged' 3 $?
@@ -256,8 +259,8 @@ damage() { # damage KIND FILE
     'of another format') cat text.txt >"$2" ;;
   esac
 }
-for kind in empty truncated 'without its last byte' 'damaged in its header' 'damaged in a weight' 'damaged in a moment' \
-  'of another format'; do
+for kind in empty truncated 'without its last byte' 'of another format' \
+  'damaged in its header' 'damaged in a weight' 'damaged in a moment'; do
   rm -rf hurt && cp -R run hurt
   damage "$kind" hurt/ckpt-0000012.safetensors
   "$bin" train --resume --out hurt -t 1 >out 2>err

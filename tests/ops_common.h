@@ -35,12 +35,8 @@ static inline void *room(size_t bytes, size_t align) {
   memset(rooms[room_count].data, 0xff, bytes); /* NaN, as float and as double */
   return rooms[room_count++].data;
 }
-static inline float *floats(int64_t n) {
-  return room((size_t)n * sizeof(float), sizeof(float));
-}
-static inline double *doubles(int64_t n) {
-  return room((size_t)n * sizeof(double), sizeof(double));
-}
+static inline float *floats(int64_t n) { return room((size_t)n * sizeof(float), sizeof(float)); }
+static inline double *doubles(int64_t n) { return room((size_t)n * sizeof(double), sizeof(double)); }
 static inline float *normal(int64_t n, float scale, uint64_t seed) {
   float *x = floats(n);
   fill_floats(x, n, FILL_NORMAL, scale, &seed);

@@ -20,12 +20,8 @@ static void matmul_team(dd_ctx *c, void *arg) {
   dd_barrier(c);
   dd_matmul(c, q->out, q->x, q->ldx, &p, q->m, q->e);
 }
-static double gelu(double x) {
-  return 0.5 * x * erfc(-x * M_SQRT1_2);
-}
-static double gelu_slope(double x) {
-  return 0.5 * erfc(-x * M_SQRT1_2) + x * exp(-x * x / 2) * 0.3989422804014327;
-}
+static double gelu(double x) { return 0.5 * x * erfc(-x * M_SQRT1_2); }
+static double gelu_slope(double x) { return 0.5 * erfc(-x * M_SQRT1_2) + x * exp(-x * x / 2) * 0.3989422804014327; }
 
 static void matmul_case(int64_t m, int64_t k, int64_t n, int64_t extra, int transposed, uint64_t seed) {
   matmul q = {.m = m,

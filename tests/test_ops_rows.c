@@ -37,9 +37,7 @@ static double norm_double(const void *arg) {
   return objective;
 }
 /* How much larger the rounding errors of x - mean are than those of its deviation. */
-static double condition(const norm *q, int64_t r) {
-  return 1 + largest(q->x64 + r * q->C, q->C) * q->rstd64[r];
-}
+static double condition(const norm *q, int64_t r) { return 1 + largest(q->x64 + r * q->C, q->C) * q->rstd64[r]; }
 static void norm_forward_case(norm *q) {
   const int64_t n = q->rows * q->C;
   const output outs[] = {{"out", q->out, (size_t)n * 4, NULL},

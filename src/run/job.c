@@ -268,7 +268,7 @@ static int open_machine(dd_job *j, dd_error *err) {
   j->threads = dd_machine_threads(j->s->threads, j->threads_why, sizeof j->threads_why);
   j->peak = team_peak(j->k, j->threads);
   if (j->peak <= 0) return dd_fail(err, DD_E_RUNTIME, "out of memory, or no thread could be started");
-  dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics version %d", j->k->tier,
+  dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier,
          j->tier_why, j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
   return DD_OK;
 }
