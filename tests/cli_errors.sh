@@ -378,6 +378,11 @@ points=$(find straight -name 'ckpt-*' | wc -l)
 
 for signal in INT TERM HUP; do
   [ $signal = INT ] && [ -z "$undo" ] && continue
+  # SigIgn is a hex mask, SIGHUP its lowest bit: nohup hands an ignored SIGHUP down, and the program respects that
+  if [ $signal = HUP ] && sed -n 's/^SigIgn:.*\(.\)$/\1/p' /proc/self/status | grep -q '[13579bdf]'; then
+    echo "skipped SIGHUP: it is ignored here (nohup)"
+    continue
+  fi
   dir=by-$signal
   start $dir || continue
   kill -$signal $pid

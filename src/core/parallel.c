@@ -1,10 +1,12 @@
 #include "core/parallel.h"
 #include "core/arena.h"
 #include "core/machine.h"
-#include <errno.h>
+#include <limits.h>
 #include <omp.h>
+#include <pthread.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #if defined(__x86_64__)
 #include <xmmintrin.h>
 #endif
@@ -20,42 +22,29 @@ typedef struct padded {
   _Alignas(64) atomic_llong v;
 } padded;
 
+/* A word that threads wait on: a while spinning, then asleep. */
+typedef struct event {
+  _Alignas(64) atomic_uint value;
+  atomic_int sleepers;
+} event;
+
 struct dd_team {
-  int threads, entered, spins;
+  int threads, spins;
   size_t scratch_bytes;
   const dd_kernels *k;
   dd_arena scratch;
-  _Alignas(64) atomic_int arrived;
-  _Alignas(64) atomic_uint generation;
-  atomic_int sleepers;
+  pthread_t host;
+  int hosted; /* the host thread exists */
+  void (*fn)(dd_ctx *c, void *arg);
+  void *arg;
+  int quit;
+  event ready;  /* 1 when the OpenMP threads are there */
+  event job;    /* counts jobs handed out */
+  event phase;  /* counts barriers passed */
+  event finish; /* counts jobs done */
+  _Alignas(64) atomic_int arrived, running;
   padded loops[DD_LOOPS];
 };
-
-int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_kernels *k, dd_error *err) {
-  *out = NULL;
-  dd_team *t = aligned_alloc(64, (sizeof *t + 63) / 64 * 64);
-  if (!t) return dd_fail(err, DD_E_RUNTIME, "out of memory for the thread team");
-  *t = (dd_team){.threads = threads, .k = k};
-  t->scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096 + 256; /* + 256: threads' buffers never alias in 4 KB */
-  const int rc = dd_arena_create(&t->scratch, t->scratch_bytes * (size_t)threads, "per-thread scratch", err);
-  if (rc) {
-    free(t);
-    return rc;
-  }
-  /* Spin a while when every thread has a processor, sleep at once when they must share. */
-  t->spins = threads <= dd_machine_cpus() ? 4000 : 0;
-  *out = t;
-  return DD_OK;
-}
-
-void dd_team_destroy(dd_team *t) {
-  if (!t) return;
-  dd_arena_destroy(&t->scratch);
-  free(t);
-}
-
-int dd_team_threads(const dd_team *t) { return t->threads; }
-const dd_kernels *dd_team_kernels(const dd_team *t) { return t->k; }
 
 /* Default rounding, subnormals on: a library loaded with -ffast-math may have changed this thread. */
 static unsigned fp_default(void) {
@@ -83,23 +72,6 @@ static void fp_restore(unsigned old) {
 #endif
 }
 
-void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
-  atomic_store(&t->arrived, 0);
-  for (int i = 0; i < DD_LOOPS; i++) atomic_store(&t->loops[i].v, 0);
-  omp_set_dynamic(0);
-#pragma omp parallel num_threads(t->threads)
-  {
-    const unsigned fp = fp_default();
-    const int tid = omp_get_thread_num(), n = omp_get_num_threads();
-    if (tid == 0) t->entered = n; /* fewer than asked for when the system limits threads */
-#pragma omp barrier
-    dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = n};
-    c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
-    fn(&c, arg);
-    fp_restore(fp);
-  }
-}
-
 static void relax(void) {
 #if defined(__x86_64__)
   _mm_pause();
@@ -108,33 +80,122 @@ static void relax(void) {
 #endif
 }
 
-void dd_barrier(dd_ctx *c) {
-  dd_team *t = c->team;
-  c->loop = 0;
-  const unsigned gen = atomic_load_explicit(&t->generation, memory_order_acquire);
-  if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == c->nthreads - 1) {
-    /* The last one: everybody is done with the loops of this phase. */
-    for (int i = 0; i < DD_LOOPS; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
-    atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
-    atomic_store(&t->generation, gen + 1);
-#ifdef __linux__
-    if (atomic_load(&t->sleepers)) syscall(SYS_futex, &t->generation, FUTEX_WAKE_PRIVATE, 1 << 30, NULL, NULL, 0);
-#endif
-    return;
-  }
+static void event_wait(const dd_team *t, event *e, unsigned old) {
   for (int s = 0; s < t->spins; s++) {
-    if (atomic_load_explicit(&t->generation, memory_order_acquire) != gen) return;
+    if (atomic_load_explicit(&e->value, memory_order_acquire) != old) return;
     relax();
   }
-  atomic_fetch_add(&t->sleepers, 1);
-  while (atomic_load(&t->generation) == gen) {
+  atomic_fetch_add(&e->sleepers, 1);
+  while (atomic_load(&e->value) == old) {
 #ifdef __linux__
-    syscall(SYS_futex, &t->generation, FUTEX_WAIT_PRIVATE, gen, NULL, NULL, 0);
+    syscall(SYS_futex, &e->value, FUTEX_WAIT_PRIVATE, old, NULL, NULL, 0);
 #else
     sched_yield();
 #endif
   }
-  atomic_fetch_sub(&t->sleepers, 1);
+  atomic_fetch_sub(&e->sleepers, 1);
+}
+
+static void event_next(event *e) {
+  atomic_fetch_add(&e->value, 1);
+#ifdef __linux__
+  if (atomic_load(&e->sleepers)) syscall(SYS_futex, &e->value, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+#endif
+}
+
+static void work(dd_team *t, int tid) {
+  dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads};
+  c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
+  t->fn(&c, t->arg);
+}
+
+/* Threads 1 .. threads-1: they stay in one OpenMP region for the life of the team, because the wait at a region's end
+ * is the OpenMP library's (it spins for milliseconds, which ruins a machine with other load), and wait here for jobs.
+ */
+static void *host(void *arg) {
+  dd_team *t = arg;
+  omp_set_dynamic(0);
+#pragma omp parallel num_threads(t->threads - 1)
+  {
+    const int tid = 1 + omp_get_thread_num();
+    fp_default();
+#pragma omp master
+    {
+      t->threads = 1 + omp_get_num_threads(); /* fewer than asked for where the system limits threads */
+      event_next(&t->ready);
+    }
+    event_wait(t, &t->ready, 0);
+    for (unsigned seen = 0;; seen++) {
+      event_wait(t, &t->job, seen);
+      if (t->quit) break;
+      work(t, tid);
+      if (atomic_fetch_sub(&t->running, 1) == 1) event_next(&t->finish);
+    }
+  }
+  return NULL;
+}
+
+int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_kernels *k, dd_error *err) {
+  *out = NULL;
+  dd_team *t = aligned_alloc(64, (sizeof *t + 63) / 64 * 64);
+  if (!t) return dd_fail(err, DD_E_RUNTIME, "out of memory for the thread team");
+  *t = (dd_team){.threads = threads, .k = k};
+  t->scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096 + 256; /* + 256: threads' buffers never alias in 4 KB */
+  int rc = dd_arena_create(&t->scratch, t->scratch_bytes * (size_t)threads, "per-thread scratch", err);
+  /* Spin a while when every thread has a processor, sleep at once when they must share. */
+  t->spins = threads <= dd_machine_cpus() ? 300 : 0;
+  if (!rc && threads > 1) {
+    const int e = pthread_create(&t->host, NULL, host, t);
+    if (e) rc = dd_fail(err, DD_E_RUNTIME, "cannot start a thread (%s); use fewer with -t", strerror(e));
+    else {
+      t->hosted = 1;
+      event_wait(t, &t->ready, 0);
+    }
+  }
+  if (rc) {
+    dd_team_destroy(t);
+    return rc;
+  }
+  *out = t;
+  return DD_OK;
+}
+
+void dd_team_destroy(dd_team *t) {
+  if (!t) return;
+  if (t->hosted) {
+    t->quit = 1;
+    event_next(&t->job);
+    pthread_join(t->host, NULL);
+  }
+  dd_arena_destroy(&t->scratch);
+  free(t);
+}
+
+int dd_team_threads(const dd_team *t) { return t->threads; }
+const dd_kernels *dd_team_kernels(const dd_team *t) { return t->k; }
+
+void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
+  const unsigned fp = fp_default(), done = atomic_load(&t->finish.value);
+  t->fn = fn;
+  t->arg = arg;
+  for (int i = 0; i < DD_LOOPS; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
+  atomic_store(&t->running, t->threads - 1);
+  if (t->threads > 1) event_next(&t->job);
+  work(t, 0);
+  if (t->threads > 1) event_wait(t, &t->finish, done);
+  fp_restore(fp);
+}
+
+void dd_barrier(dd_ctx *c) {
+  dd_team *t = c->team;
+  c->loop = 0;
+  const unsigned phase = atomic_load_explicit(&t->phase.value, memory_order_acquire);
+  if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == c->nthreads - 1) {
+    /* The last one: everybody is done with the loops of this phase. */
+    for (int i = 0; i < DD_LOOPS; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
+    atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
+    event_next(&t->phase);
+  } else event_wait(t, &t->phase, phase);
 }
 
 int dd_loop(dd_ctx *c) { return c->loop++ % DD_LOOPS; }

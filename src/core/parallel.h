@@ -1,7 +1,8 @@
 /* Threads. The only file that knows OpenMP is parallel.c.
  *
- * A team is entered once per training step: every thread then runs the same function (SPMD) and shares work by loops
- * that own whole outputs, so results never depend on the number of threads or on who did what. */
+ * A team's threads live as long as the team. It is entered once per micro-batch: every thread, the caller being number
+ * 0, then runs the same function (SPMD) and shares work by loops that own whole outputs, so results never depend on the
+ * number of threads or on who did what. */
 #ifndef DD_CORE_PARALLEL_H
 #define DD_CORE_PARALLEL_H
 #include "core/error.h"
@@ -18,7 +19,7 @@ typedef struct dd_ctx {
   float *scratch; /* this thread's own, 64-byte aligned, dd_team_scratch() bytes; undefined content */
 } dd_ctx;
 
-/** threads >= 1; scratch_bytes per thread. */
+/** threads >= 1, the caller's included; where the system allows fewer, there are fewer. scratch_bytes per thread. */
 int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_kernels *k, dd_error *err);
 void dd_team_destroy(dd_team *t);
 int dd_team_threads(const dd_team *t);

@@ -11,7 +11,7 @@ typedef struct dd_infer {
   int64_t length;  /* tokens in the cache */
 } dd_infer;
 
-/** m: created with B = 1 (train or not). Cache for shape.S tokens. */
+/** m: any model of B = 1 or more (train or not). Cache for shape.S tokens. */
 int dd_infer_create(dd_infer **out, dd_model *m, dd_error *err);
 void dd_infer_destroy(dd_infer *g);
 /** Forget the context. */

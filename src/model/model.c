@@ -68,7 +68,8 @@ static void take_acts(dd_model *m) {
 }
 
 static size_t scratch_bytes(const dd_model_options *o) {
-  const int64_t a = dd_matmul_scratch(), b = dd_attention_scratch(o->T, o->shape.C / o->shape.H);
+  /* S, not T: generation attends to the whole context whatever the model was made to train on. */
+  const int64_t a = dd_matmul_scratch(), b = dd_attention_scratch(o->shape.S, o->shape.C / o->shape.H);
   return (size_t)(a > b ? a : b) * sizeof(float);
 }
 

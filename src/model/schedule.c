@@ -47,7 +47,8 @@ void dd_schedule_observe(const dd_schedule *s, dd_schedule_state *st, double val
   const bool first = st->best == INFINITY;
   const bool improved = val_loss < (s->compare_prev ? st->prev : st->best) - s->min_delta;
   st->waited = improved ? 0 : st->waited + 1;
-  if (val_loss < st->best) st->best = val_loss;
+  /* Without compare_prev, best is the loss to beat: falls smaller than min_delta add up until they count. */
+  if (s->compare_prev ? val_loss < st->best : improved) st->best = val_loss;
   st->prev = val_loss;
   if (s->id != DD_SCHEDULE_VAL_LOSS || first) return; /* the first loss has nothing to compare with */
   if (improved) st->p = clamp(st->p - s->step, s->min, s->max);

@@ -18,7 +18,7 @@ typedef struct dd_schedule {
 
 typedef struct dd_schedule_state {
   double p;           /* rate that val-loss holds now */
-  double best, prev;  /* validation losses; +inf before the first */
+  double best, prev;  /* loss to beat (the last that improved by min_delta), loss before; +inf before the first */
   int64_t waited;     /* evaluations in a row without improvement */
 } dd_schedule_state;
 

@@ -137,7 +137,8 @@ static double team_peak(const dd_kernels *k, int threads) {
 static void duration(char *out, size_t size, double s) {
   if (s < 100) snprintf(out, size, "%.0f s", s);
   else if (s < 6000) snprintf(out, size, "%.0f min", s / 60);
-  else snprintf(out, size, "%.1f h", s / 3600);
+  else if (s < 2 * 86400) snprintf(out, size, "%.1f h", s / 3600);
+  else snprintf(out, size, "%.0f days", s / 86400);
 }
 
 static void size_text(char *out, size_t size, double bytes) {
@@ -268,8 +269,11 @@ static int open_machine(dd_job *j, dd_error *err) {
   j->threads = dd_machine_threads(j->s->threads, j->threads_why, sizeof j->threads_why);
   j->peak = team_peak(j->k, j->threads);
   if (j->peak <= 0) return dd_fail(err, DD_E_RUNTIME, "out of memory, or no thread could be started");
-  dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier,
-         j->tier_why, j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
+  dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier, j->tier_why,
+         j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
+  if (j->threads > dd_machine_cpus())
+    dd_say(j->cb, DD_WARNING, "%d threads share %d processors: slower than %d threads, with the same result",
+           j->threads, dd_machine_cpus(), dd_machine_cpus());
   return DD_OK;
 }
 

@@ -79,12 +79,25 @@ static int log_step(dd_job *j, const dd_step_record *r, dd_error *err) {
   return rc;
 }
 
-static int log_eval(dd_job *j, const dd_eval_record *r, dd_error *err) {
-  if (j->cb && j->cb->eval) j->cb->eval(j->cb->user, r);
+/* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
+static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
+  const dd_run_state *st = &j->state;
+  dd_eval_record r = {.iter = st->iter,
+                      .max_iters = j->s->max_iters,
+                      .train_loss = st->train_loss,
+                      .val_loss = st->val_loss,
+                      .best_val_loss = st->best_val_loss,
+                      .best_iter = st->best_iter,
+                      .improved = st->best_iter == st->iter,
+                      .dropout = dd_schedule_rate(&j->schedule, &st->schedule, st->iter),
+                      .seconds = seconds,
+                      .elapsed_s = st->elapsed_s + dd_now() - j->started};
+  dd_model_fingerprint(j->m, r.fingerprint);
+  if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
-                        (json_int_t)r->iter, "train_loss", r->train_loss, "val_loss", r->val_loss, "best_val_loss",
-                        r->best_val_loss, "best_iter", (json_int_t)r->best_iter, "improved", r->improved, "dropout",
-                        r->dropout, "fingerprint", r->fingerprint, "seconds", r->seconds, "elapsed_s", r->elapsed_s);
+                        (json_int_t)r.iter, "train_loss", r.train_loss, "val_loss", r.val_loss, "best_val_loss",
+                        r.best_val_loss, "best_iter", (json_int_t)r.best_iter, "improved", r.improved, "dropout",
+                        r.dropout, "fingerprint", r.fingerprint, "seconds", r.seconds, "elapsed_s", r.elapsed_s);
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
   const int rc = dd_metrics_append(j->metrics, o, err);
   json_decref(o);
@@ -114,18 +127,7 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
   st->evaluated = it;
   dd_schedule_observe(&j->schedule, &st->schedule, val);
   *seconds = dd_now() - t0;
-  dd_eval_record r = {.iter = it,
-                      .max_iters = j->s->max_iters,
-                      .train_loss = train,
-                      .val_loss = val,
-                      .best_val_loss = st->best_val_loss,
-                      .best_iter = st->best_iter,
-                      .improved = *improved,
-                      .dropout = dd_schedule_rate(&j->schedule, &st->schedule, it),
-                      .seconds = *seconds,
-                      .elapsed_s = st->elapsed_s + dd_now() - j->started};
-  dd_model_fingerprint(j->m, r.fingerprint);
-  return log_eval(j, &r, err);
+  return log_eval(j, 1, *seconds, err);
 }
 
 /* Save before leaving because of a request; the reason stays the request unless saving fails. */
@@ -172,6 +174,10 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
   const dd_settings *s = j->s;
   dd_run_state *st = &j->state;
   pace p = {.since = dd_now()};
+  if (st->evaluated == st->iter) { /* resumed just after an evaluation: its record was cut off with what followed */
+    int rc = log_eval(j, 0, 0, err);
+    if (rc) return rc;
+  }
   for (;; st->iter++) {
     const int64_t it = st->iter;
     const int last = it >= s->max_iters;
