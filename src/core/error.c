@@ -26,3 +26,13 @@ int dd_fail_prefix(dd_error *err, const char *fmt, ...) {
     snprintf(err->message + n, sizeof err->message - (size_t)n, "%.*s", (int)(sizeof old - 1 - (size_t)n), old);
   return err->code;
 }
+
+void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
+  if (!cb || !cb->message) return;
+  char line[1400];
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(line, sizeof line, fmt, ap);
+  va_end(ap);
+  cb->message(cb->user, level, line);
+}

@@ -1,4 +1,4 @@
-/* Errors of the library: a code and one sentence. Nothing prints, nothing exits. */
+/* Errors of the library: a code and one sentence; and messages, through callbacks. Nothing prints, nothing exits. */
 #ifndef DD_CORE_ERROR_H
 #define DD_CORE_ERROR_H
 #include "dd_cpu.h"
@@ -7,4 +7,6 @@
 int dd_fail(dd_error *err, dd_status code, const char *fmt, ...) DD_PRINTF(3, 4);
 /** Prefix the message of an error that already happened ("cannot resume RUN: " + message); returns its code. */
 int dd_fail_prefix(dd_error *err, const char *fmt, ...) DD_PRINTF(2, 3);
+/** One line of text to the caller's message callback, if there is one. */
+void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
 #endif

@@ -6,6 +6,7 @@
 #ifndef DD_CORE_PARALLEL_H
 #define DD_CORE_PARALLEL_H
 #include "core/error.h"
+#include "core/ints.h"
 #include "simd.h"
 
 typedef struct dd_team dd_team;
@@ -38,8 +39,4 @@ int64_t dd_next(dd_ctx *c, int loop, int64_t n);
 #define DD_FOR(c, i, n)                                                                                                \
   for (int64_t loop_##i = dd_loop(c), n_##i = (n), i; (i = dd_next(c, (int)loop_##i, n_##i)) < n_##i;)
 
-/** Bounds of part `part` of `parts` nearly equal pieces of n items. */
-static inline int64_t dd_part_begin(int64_t n, int64_t part, int64_t parts) {
-  return n / parts * part + (part < n % parts ? part : n % parts);
-}
 #endif

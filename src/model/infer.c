@@ -4,14 +4,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 int dd_infer_create(dd_infer **out, dd_model *m, dd_error *err) {
   const dd_shape *s = &m->o.shape;
   const int64_t heads = s->L * s->H, hs = s->C / s->H, nr = dd_team_kernels(m->team)->nr;
-  const size_t k = (size_t)(round_up(s->S, nr) * hs) * sizeof(float),
-               v = (size_t)(s->S * round_up(hs, nr)) * sizeof(float);
+  const size_t k = (size_t)(dd_round_up(s->S, nr) * hs) * sizeof(float),
+               v = (size_t)(s->S * dd_round_up(hs, nr)) * sizeof(float);
   *out = NULL;
   dd_infer *g = calloc(1, sizeof *g);
   if (g) g->keys = calloc((size_t)heads, sizeof *g->keys), g->values = calloc((size_t)heads, sizeof *g->values);
@@ -57,7 +54,7 @@ static void append(const dd_kernels *kn, float *keys, float *values, const float
     float *col = keys + key / nr * nr * hs + key % nr;
     for (int64_t c = 0; c < hs; c++) col[c * nr] = k[t * ld + c];
     for (int64_t c = 0; c < hs; c += nr)
-      memcpy(values + c * S + key * nr, v + t * ld + c, (size_t)min64(nr, hs - c) * sizeof *v);
+      memcpy(values + c * S + key * nr, v + t * ld + c, (size_t)dd_min64(nr, hs - c) * sizeof *v);
   }
 }
 
@@ -65,25 +62,26 @@ static void attend(dd_ctx *c, const feed *f, int64_t l, const dd_layer_acts *y) 
   const dd_kernels *kn = c->k;
   const dd_infer *g = f->g;
   const dd_shape *s = &g->m->o.shape;
-  const int64_t C = s->C, hs = C / s->H, ld = 3 * C, ldk = round_up(s->S, kn->nr);
+  const int64_t C = s->C, hs = C / s->H, ld = 3 * C, ldk = dd_round_up(s->S, kn->nr);
   const float scale = 1.f / __builtin_sqrtf((float)hs);
   DD_FOR(c, h, s->H) {
     float *keys = g->keys[l * s->H + h], *values = g->values[l * s->H + h];
     const float *q = y->qkv + h * hs;
     append(kn, keys, values, q + C, q + 2 * C, ld, hs, s->S, g->length, f->n);
-    float *qa = c->scratch, *score = qa + (DD_QUERY_BLOCK + DD_MR_MAX) * round_up(hs, 16);
+    float *qa = c->scratch, *score = qa + (DD_QUERY_BLOCK + DD_MR_MAX) * dd_round_up(hs, 16);
     float *pa = score + DD_QUERY_BLOCK * ldk;
     for (int64_t q0 = 0; q0 < f->n; q0 += DD_QUERY_BLOCK) {
-      const int64_t nq = min64(DD_QUERY_BLOCK, f->n - q0), end = g->length + q0 + nq;
+      const int64_t nq = dd_min64(DD_QUERY_BLOCK, f->n - q0), end = g->length + q0 + nq;
       kn->pack_a(qa, nq, hs, q + q0 * ld, ld, 1);
-      kn->gemm(nq, round_up(end, kn->nr), hs, qa, keys, score, ldk, DD_GEMM_SET);
+      kn->gemm(nq, dd_round_up(end, kn->nr), hs, qa, keys, score, ldk, DD_GEMM_SET);
       for (int64_t r = 0; r < nq; r++) {
         float max, inv;
         kn->softmax(score + r * ldk, g->length + q0 + r + 1, end, scale, &max, &inv);
       }
       kn->pack_a(pa, nq, end, score, ldk, 1);
       for (int64_t j = 0; j < hs; j += kn->nr)
-        kn->gemm(nq, min64(kn->nr, hs - j), end, pa, values + j * s->S, y->att + q0 * C + h * hs + j, C, DD_GEMM_SET);
+        kn->gemm(nq, dd_min64(kn->nr, hs - j), end, pa, values + j * s->S, y->att + q0 * C + h * hs + j, C,
+                 DD_GEMM_SET);
     }
   }
 }

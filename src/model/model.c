@@ -23,7 +23,9 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
     for (int i = 0; (int64_t)1 << i < m->o.accumulation; i++) m->tree[i] = floats(a, n);
   }
   for (int64_t l = 0; l < s->L; l++) {
-    dd_layer_packs w = {.qkv = packed(a, k, C, 3 * C), .att = packed(a, k, C, C), .fc = packed(a, k, C, 4 * C),
+    dd_layer_packs w = {.qkv = packed(a, k, C, 3 * C),
+                        .att = packed(a, k, C, C),
+                        .fc = packed(a, k, C, 4 * C),
                         .out = packed(a, k, 4 * C, C)};
     if (m->o.train) {
       w.qkv_back = packed(a, k, 3 * C, C);

@@ -175,40 +175,35 @@ static void backward(dd_ctx *c, const pass *s) {
   dd_barrier(c);
 }
 
+static void copy_flat(dd_ctx *c, float *dst, const float *src, int64_t n) {
+  DD_FOR(c, i, dd_pieces(n, DD_NORM_CHUNK)) {
+    const int64_t at = i * DD_NORM_CHUNK;
+    memcpy(dst + at, src + at, (size_t)dd_min64(DD_NORM_CHUNK, n - at) * sizeof *dst);
+  }
+  dd_barrier(c);
+}
+
+/* grad = tree[level] + grad: the group that waits there lies to the left. */
+static void join_left(dd_ctx *c, dd_model *m, int level) {
+  dd_accumulate(c, m->tree[level], m->grad, m->layout.floats);
+  dd_barrier(c);
+  copy_flat(c, m->grad, m->tree[level], m->layout.floats);
+}
+
 /* Sum of micro-batches in a fixed binary tree over their index: tree[i] holds the sum of an aligned group of 2^i of
- * them that waits for its neighbour, as the bits of a counter; the left group is the first operand. */
+ * them that waits for its neighbour, as the bits of a counter. */
 static void fold_gradient(dd_ctx *c, const pass *s) {
   dd_model *m = s->m;
-  const int64_t n = m->layout.floats, last = m->o.accumulation - 1;
+  const int64_t last = m->o.accumulation - 1;
   int level = 0;
-  for (; s->micro >> level & 1; level++) {
-    dd_accumulate(c, m->tree[level], m->grad, n); /* left + right, into the left */
-    dd_barrier(c);
-    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
-      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
-      memcpy(m->grad + at, m->tree[level] + at, (size_t)len * sizeof(float));
-    }
-    dd_barrier(c);
-  }
+  for (; s->micro >> level & 1; level++) join_left(c, m, level);
   if (s->micro < last) {
-    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
-      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
-      memcpy(m->tree[level] + at, m->grad + at, (size_t)len * sizeof(float));
-    }
-    dd_barrier(c);
+    copy_flat(c, m->tree[level], m->grad, m->layout.floats);
     return;
   }
-  /* The last one: groups still waiting lie to the left of what grad holds. */
-  for (level++; (int64_t)1 << level <= last; level++) {
-    if (!(s->micro >> level & 1)) continue;
-    dd_accumulate(c, m->tree[level], m->grad, n);
-    dd_barrier(c);
-    DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
-      const int64_t at = i * DD_NORM_CHUNK, len = n - at < DD_NORM_CHUNK ? n - at : DD_NORM_CHUNK;
-      memcpy(m->grad + at, m->tree[level] + at, (size_t)len * sizeof(float));
-    }
-    dd_barrier(c);
-  }
+  /* The last one: what still waits are the groups of a number of micro-batches that is no power of two. */
+  for (; (int64_t)1 << level <= last; level++)
+    if (s->micro >> level & 1) join_left(c, m, level);
 }
 
 static void train_team(dd_ctx *c, void *arg) {
@@ -259,7 +254,7 @@ static void norm_team(dd_ctx *c, void *arg) {
 
 double dd_model_grad_norm(dd_model *m) {
   dd_team_run(m->team, norm_team, m);
-  return sqrt(dd_sum_in_order(m->norm_partial, (m->layout.floats + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK));
+  return sqrt(dd_sum_in_order(m->norm_partial, dd_pieces(m->layout.floats, DD_NORM_CHUNK)));
 }
 
 typedef struct update_args {
@@ -276,7 +271,7 @@ static void update_team(dd_ctx *c, void *arg) {
     dd_adamw a = u->a;
     a.decay = t->decay ? u->decay : 1.f;
     if (c->loop == DD_LOOPS) dd_barrier(c);
-    DD_FOR(c, i, (t->size + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+    DD_FOR(c, i, dd_pieces(t->size, DD_NORM_CHUNK)) {
       const int64_t at = t->offset + i * DD_NORM_CHUNK, left = t->size - i * DD_NORM_CHUNK;
       c->k->adamw(m->param + at, m->m + at, m->v + at, m->grad + at, left < DD_NORM_CHUNK ? left : DD_NORM_CHUNK, &a);
     }

@@ -4,9 +4,6 @@
 #include "ops/ops.h"
 #include <string.h>
 
-static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 enum { QB = DD_QUERY_BLOCK, QBB = DD_QUERY_BLOCK_BACK };
 
 /* Where one head lives in qkv rows of stride 3C. */
@@ -19,32 +16,39 @@ typedef struct head {
 static head head_of(const dd_ctx *c, const float *qkv, const dd_attention *a, int64_t bh) {
   const int64_t b = bh / a->H, h = bh % a->H, hs = a->C / a->H;
   const float *base = qkv + b * a->T * 3 * a->C + h * hs;
-  return (head){.T = a->T, .hs = hs, .ld = 3 * a->C, .tpad = round_up(a->T, c->k->nr),
-                .q = base, .k = base + a->C, .v = base + 2 * a->C, .scale = 1.f / __builtin_sqrtf((float)hs)};
+  return (head){.T = a->T,
+                .hs = hs,
+                .ld = 3 * a->C,
+                .tpad = dd_round_up(a->T, c->k->nr),
+                .q = base,
+                .k = base + a->C,
+                .v = base + 2 * a->C,
+                .scale = 1.f / __builtin_sqrtf((float)hs)};
 }
 
 /* Shared scratch layout: three operand packs of T x hs, then score blocks. */
 static int64_t pack_floats(int64_t T, int64_t hs) {
-  return round_up(round_up(T, DD_NR_MAX) * round_up(hs, DD_NR_MAX), 16);
+  return dd_round_up(dd_round_up(T, DD_NR_MAX) * dd_round_up(hs, DD_NR_MAX), 16);
 }
-static int64_t block_floats(int64_t T) { return (QBB + DD_MR_MAX) * round_up(T, DD_NR_MAX); }
+static int64_t block_floats(int64_t T) { return (QBB + DD_MR_MAX) * dd_round_up(T, DD_NR_MAX); }
 
 int64_t dd_attention_scratch(int64_t T, int64_t hs) {
-  const int64_t rows = (QBB + DD_MR_MAX) * round_up(hs, DD_NR_MAX);
+  const int64_t rows = (QBB + DD_MR_MAX) * dd_round_up(hs, DD_NR_MAX);
   /* k, v, k packed; scores, dp, dropped p; one packed operand (transposed blocks pad keys to MR); q, dy rows packed */
   return 3 * pack_floats(T, hs) + 3 * block_floats(T) + (T + DD_MR_MAX) * (QBB + DD_MR_MAX) + 3 * rows + 16 * 16;
 }
 
 static float *take(float **scratch, int64_t floats) {
   float *p = *scratch;
-  *scratch += round_up(floats, 16);
+  *scratch += dd_round_up(floats, 16);
   return p;
 }
 
 /* out[m][n] (+)= A[m][k_used] B[k_used][n] where B was packed with kk rows, of which the first k_used count. */
 static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_used, int64_t kk, const float *a,
                        const float *b, float *out, int64_t ldo, dd_gemm_mode mode) {
-  for (int64_t j = 0; j < n; j += kn->nr) kn->gemm(m, min64(kn->nr, n - j), k_used, a, b + j * kk, out + j, ldo, mode);
+  for (int64_t j = 0; j < n; j += kn->nr)
+    kn->gemm(m, dd_min64(kn->nr, n - j), k_used, a, b + j * kk, out + j, ldo, mode);
 }
 
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {
@@ -58,16 +62,16 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
     const int64_t bh = task / parts, part = task % parts;
     const head h = head_of(c, qkv, a, bh);
     const int64_t q_first = dd_part_begin(blocks, part, parts) * QB;
-    const int64_t q_end = min64(dd_part_begin(blocks, part + 1, parts) * QB, a->T);
+    const int64_t q_end = dd_min64(dd_part_begin(blocks, part + 1, parts) * QB, a->T);
     float *s = c->scratch, *kp = take(&s, pack_floats(h.T, h.hs)), *vp = take(&s, pack_floats(h.T, h.hs));
     float *score = take(&s, block_floats(h.T)), *pa = take(&s, block_floats(h.T));
     float *qa = take(&s, (QB + DD_MR_MAX) * h.hs);
-    kn->pack_b(kp, h.hs, min64(q_end, h.T), h.k, 1, h.ld);
+    kn->pack_b(kp, h.hs, dd_min64(q_end, h.T), h.k, 1, h.ld);
     kn->pack_b(vp, q_end, h.hs, h.v, h.ld, 1);
     for (int64_t q0 = q_first; q0 < q_end; q0 += QB) {
-      const int64_t nq = min64(QB, q_end - q0), keys = q0 + nq;
+      const int64_t nq = dd_min64(QB, q_end - q0), keys = q0 + nq;
       kn->pack_a(qa, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
-      kn->gemm(nq, round_up(keys, kn->nr), h.hs, qa, kp, score, h.tpad, DD_GEMM_SET);
+      kn->gemm(nq, dd_round_up(keys, kn->nr), h.hs, qa, kp, score, h.tpad, DD_GEMM_SET);
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
         float *row = score + r * h.tpad;
@@ -96,8 +100,9 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
     float *kp = take(&s, pack_floats(h.T, h.hs));
     float *p = take(&s, block_floats(h.T)), *dp = take(&s, block_floats(h.T)), *pd = take(&s, block_floats(h.T));
     float *pa = take(&s, (h.T + DD_MR_MAX) * (QBB + DD_MR_MAX));
-    float *rows_a = take(&s, (QBB + DD_MR_MAX) * round_up(h.hs, DD_NR_MAX));
-    float *rows_q = take(&s, QBB * round_up(h.hs, DD_NR_MAX)), *rows_dy = take(&s, QBB * round_up(h.hs, DD_NR_MAX));
+    float *rows_a = take(&s, (QBB + DD_MR_MAX) * dd_round_up(h.hs, DD_NR_MAX));
+    float *rows_q = take(&s, QBB * dd_round_up(h.hs, DD_NR_MAX)),
+          *rows_dy = take(&s, QBB * dd_round_up(h.hs, DD_NR_MAX));
     kn->pack_b(kt, h.hs, h.T, h.k, 1, h.ld); /* K^T: scores = Q K^T */
     kn->pack_b(vt, h.hs, h.T, h.v, 1, h.ld); /* V^T: dP = dY V^T */
     kn->pack_b(kp, h.T, h.hs, h.k, h.ld, 1); /* K: dQ = dS K */
@@ -106,7 +111,7 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       memset(dv + t * h.ld, 0, (size_t)h.hs * sizeof *dv);
     }
     for (int64_t q0 = 0; q0 < h.T; q0 += QBB) {
-      const int64_t nq = min64(QBB, h.T - q0), keys = q0 + nq, cols = round_up(keys, kn->nr);
+      const int64_t nq = dd_min64(QBB, h.T - q0), keys = q0 + nq, cols = dd_round_up(keys, kn->nr);
       kn->pack_a(rows_a, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
       kn->gemm(nq, cols, h.hs, rows_a, kt, p, h.tpad, DD_GEMM_SET);
       kn->pack_a(rows_a, nq, h.hs, dyh + q0 * a->C, a->C, 1);

@@ -7,10 +7,7 @@
 
 enum { MC = 48, DW_ROWS = 192, DW_COLS = 384, STRIP = 64 };
 
-static int64_t round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
-int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * round_up(n, kn->nr); }
+int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
   const int64_t forward = (MC + DD_MR_MAX) * 512,
@@ -20,15 +17,15 @@ int64_t dd_matmul_scratch(void) {
 
 /* Panels of columns from col0 (a multiple of nr) in the block of k that starts at k0. */
 static const float *packed_at(const dd_kernels *kn, const dd_packed *p, int64_t k0, int64_t kc, int64_t col0) {
-  return p->data + k0 * round_up(p->n, kn->nr) + col0 * kc;
+  return p->data + k0 * dd_round_up(p->n, kn->nr) + col0 * kc;
 }
 
 void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs) {
   const int64_t strips = (p->n + STRIP - 1) / STRIP, blocks = (p->k + c->k->kc - 1) / c->k->kc;
   DD_FOR(c, i, strips * blocks) {
-    const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = min64(c->k->kc, p->k - k0);
-    float *dst = p->data + k0 * round_up(p->n, c->k->nr) + col * kc;
-    c->k->pack_b(dst, kc, min64(STRIP, p->n - col), src + k0 * rs + col * cs, rs, cs);
+    const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = dd_min64(c->k->kc, p->k - k0);
+    float *dst = p->data + k0 * dd_round_up(p->n, c->k->nr) + col * kc;
+    c->k->pack_b(dst, kc, dd_min64(STRIP, p->n - col), src + k0 * rs + col * cs, rs, cs);
   }
 }
 
@@ -41,11 +38,11 @@ void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_pack
   if (c->nthreads == 1) splits = 1;
   if (splits > all_strips) splits = all_strips;
   DD_FOR(c, task, row_blocks * splits) {
-    const int64_t row0 = task / splits * MC, rows = min64(MC, m - row0), part = task % splits;
+    const int64_t row0 = task / splits * MC, rows = dd_min64(MC, m - row0), part = task % splits;
     const int64_t col0 = dd_part_begin(all_strips, part, splits) * STRIP;
-    const int64_t cols = min64(dd_part_begin(all_strips, part + 1, splits) * STRIP, w->n) - col0;
+    const int64_t cols = dd_min64(dd_part_begin(all_strips, part + 1, splits) * STRIP, w->n) - col0;
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
-      const int64_t kc = min64(kn->kc, w->k - k0);
+      const int64_t kc = dd_min64(kn->kc, w->k - k0);
       kn->pack_a(c->scratch, rows, kc, x + row0 * ldx + k0, ldx, 1);
       kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col0), out + row0 * w->n + col0, w->n,
                k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
@@ -57,17 +54,17 @@ void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_pack
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in) {
   const dd_kernels *kn = c->k;
   /* Shrink tiles until every thread has work; smaller tiles only pack more. */
-  int64_t mo = min64(DW_ROWS, round_up(out, MC)), ni = min64(DW_COLS, round_up(in, STRIP));
+  int64_t mo = dd_min64(DW_ROWS, dd_round_up(out, MC)), ni = dd_min64(DW_COLS, dd_round_up(in, STRIP));
   while ((out + mo - 1) / mo * ((in + ni - 1) / ni) < 2 * c->nthreads && c->nthreads > 1 && (mo > MC || ni > STRIP)) {
-    if (ni > 2 * mo || mo <= MC) ni = round_up(ni / 2, STRIP);
-    else mo = round_up(mo / 2, MC);
+    if (ni > 2 * mo || mo <= MC) ni = dd_round_up(ni / 2, STRIP);
+    else mo = dd_round_up(mo / 2, MC);
   }
   const int64_t cols = (in + ni - 1) / ni;
   float *pa = c->scratch, *pb = pa + (mo + DD_MR_MAX) * DD_TOKEN_CHUNK;
   DD_FOR(c, task, (out + mo - 1) / mo * cols) {
-    const int64_t o = task / cols * mo, i = task % cols * ni, no = min64(mo, out - o), nn = min64(ni, in - i);
+    const int64_t o = task / cols * mo, i = task % cols * ni, no = dd_min64(mo, out - o), nn = dd_min64(ni, in - i);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
-      const int64_t kc = min64(DD_TOKEN_CHUNK, rows - t);
+      const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       kn->pack_a(pa, no, kc, dy + t * out + o, 1, out);
       kn->pack_b(pb, kc, nn, x + t * in + i, in, 1);
       kn->gemm(no, nn, kc, pa, pb, dw + o * in + i, in, t ? DD_GEMM_ADD : DD_GEMM_SET);

@@ -1,18 +1,16 @@
 /* Sums over flat arrays that the optimizer step needs. */
 #include "ops/ops.h"
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-
 void dd_norm_partials(dd_ctx *c, double *partial, const float *g, int64_t n) {
-  DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
-    partial[i] = c->k->sumsq(g + i * DD_NORM_CHUNK, min64(DD_NORM_CHUNK, n - i * DD_NORM_CHUNK));
+  DD_FOR(c, i, dd_pieces(n, DD_NORM_CHUNK)) {
+    partial[i] = c->k->sumsq(g + i * DD_NORM_CHUNK, dd_min64(DD_NORM_CHUNK, n - i * DD_NORM_CHUNK));
   }
 }
 
 void dd_accumulate(dd_ctx *c, float *dst, const float *src, int64_t n) {
-  DD_FOR(c, i, (n + DD_NORM_CHUNK - 1) / DD_NORM_CHUNK) {
+  DD_FOR(c, i, dd_pieces(n, DD_NORM_CHUNK)) {
     const int64_t at = i * DD_NORM_CHUNK;
-    c->k->add(dst + at, dst + at, src + at, min64(DD_NORM_CHUNK, n - at));
+    c->k->add(dst + at, dst + at, src + at, dd_min64(DD_NORM_CHUNK, n - at));
   }
 }
 

@@ -3,15 +3,14 @@
 #include "core/mathd.h"
 #include <string.h>
 
-static int64_t min64(int64_t a, int64_t b) { return a < b ? a : b; }
-static int64_t chunks_of(int64_t rows) { return (rows + DD_ROW_CHUNK - 1) / DD_ROW_CHUNK; }
+static int64_t chunks_of(int64_t rows) { return dd_pieces(rows, DD_ROW_CHUNK); }
 
 int64_t dd_partial_size(int64_t rows, int64_t C) { return chunks_of(rows) * 4 * C; }
 
 void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const float *x, const float *w,
                           const float *b, int64_t rows, int64_t C) {
   DD_FOR(c, i, chunks_of(rows)) {
-    for (int64_t r = i * DD_ROW_CHUNK; r < min64((i + 1) * DD_ROW_CHUNK, rows); r++)
+    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++)
       c->k->layernorm(out + r * C, mean + r, rstd + r, x + r * C, w, b, C);
   }
 }
@@ -20,7 +19,7 @@ void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const
 static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_t n, int64_t chunks) {
   enum { STRIP = 64 };
   DD_FOR(c, i, (n + STRIP - 1) / STRIP) {
-    const int64_t at = i * STRIP, cols = min64(STRIP, n - at);
+    const int64_t at = i * STRIP, cols = dd_min64(STRIP, n - at);
     memcpy(out + at, partial + at, (size_t)cols * sizeof *out);
     for (int64_t j = 1; j < chunks; j++) c->k->add(out + at, out + at, partial + j * ld + at, cols);
   }
@@ -33,7 +32,7 @@ void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const f
   DD_FOR(c, i, chunks_of(rows)) {
     float *pw = partial + i * ld, *pb = db ? pw + C : NULL;
     memset(pw, 0, (size_t)ld * sizeof *pw);
-    for (int64_t r = i * DD_ROW_CHUNK; r < min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
+    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
       c->k->layernorm_backward(dres + r * C, dy + r * C, x + r * C, w, mean[r], rstd[r], C);
       c->k->layernorm_dparam(pw, pb, dy + r * C, x + r * C, mean[r], rstd[r], C);
     }
@@ -48,7 +47,8 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
   DD_FOR(c, i, chunks_of(rows)) {
     float *p = partial + i * n;
     memcpy(p, dy + i * DD_ROW_CHUNK * n, (size_t)n * sizeof *p);
-    for (int64_t r = i * DD_ROW_CHUNK + 1; r < min64((i + 1) * DD_ROW_CHUNK, rows); r++) c->k->add(p, p, dy + r * n, n);
+    for (int64_t r = i * DD_ROW_CHUNK + 1; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++)
+      c->k->add(p, p, dy + r * n, n);
   }
   dd_barrier(c);
   fold(c, db, partial, n, n, chunks_of(rows));
@@ -58,7 +58,7 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
 void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d) {
   DD_FOR(c, i, chunks_of(rows)) {
     dd_drop row = *d;
-    for (int64_t r = i * DD_ROW_CHUNK; r < min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
+    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
       row.c1 = d->c1 + (uint32_t)r;
       c->k->dropout(dst + r * C, src + r * C, C, &row);
     }
@@ -69,7 +69,7 @@ void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte,
                       int64_t C, const dd_drop *d) {
   DD_FOR(c, i, chunks_of(B * T)) {
     dd_drop row = *d;
-    for (int64_t r = i * DD_ROW_CHUNK; r < min64((i + 1) * DD_ROW_CHUNK, B * T); r++) {
+    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, B * T); r++) {
       row.c1 = d->c1 + (uint32_t)r;
       c->k->add(x + r * C, wte + idx[r] * C, wpe + r % T * C, C);
       if (d->threshold) c->k->dropout(x + r * C, x + r * C, C, &row);
@@ -82,7 +82,7 @@ void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, con
   /* Columns are split, tokens are not: each element adds up in token order. */
   enum { STRIP = 16 };
   DD_FOR(c, i, (C + STRIP - 1) / STRIP) {
-    const int64_t at = i * STRIP, cols = min64(STRIP, C - at);
+    const int64_t at = i * STRIP, cols = dd_min64(STRIP, C - at);
     for (int64_t r = 0; r < B * T; r++) {
       float *w = dwte + idx[r] * C + at;
       c->k->add(w, w, dx + r * C + at, cols);
@@ -101,7 +101,7 @@ void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, con
 
 void dd_loss_rows(dd_ctx *c, double *loss, float *logits, const int32_t *targets, int64_t rows, int64_t V, float g) {
   DD_FOR(c, i, chunks_of(rows)) {
-    for (int64_t r = i * DD_ROW_CHUNK; r < min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
+    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
       float *l = logits + r * V, max, sum;
       const double hit = (double)l[targets[r]];
       c->k->xent(l, V, targets[r], g, &max, &sum);

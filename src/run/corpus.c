@@ -39,17 +39,6 @@ static void note(trail *t, const char *fmt, ...) {
   if (t->used >= sizeof t->text) t->used = sizeof t->text - 1;
 }
 
-static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
-static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
-  if (!cb || !cb->message) return;
-  char line[1400];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(line, sizeof line, fmt, ap);
-  va_end(ap);
-  cb->message(cb->user, level, line);
-}
-
 const dd_corpus *dd_corpus_at(int i) {
   return i >= 0 && i < CORPORA ? &corpora[i] : NULL;
 }
@@ -97,12 +86,12 @@ static int verify(const dd_corpus *c, const char *data, size_t size, char *reaso
 /* The text was found: tell where. */
 static void announce(const dd_corpus *c, const char *where, const char *data, size_t size, const dd_callbacks *cb) {
   if (c->sha256[0]) {
-    say(cb, DD_INFO, "corpus %s: %s, SHA-256 verified", c->name, where);
+    dd_say(cb, DD_INFO, "corpus %s: %s, SHA-256 verified", c->name, where);
     return;
   }
   char hex[65];
   dd_sha256_hex(data, size, hex);
-  say(cb, DD_WARNING, "corpus %s: %s, unverified (no hash is recorded for it); SHA-256 %s", c->name, where, hex);
+  dd_say(cb, DD_WARNING, "corpus %s: %s, unverified (no hash is recorded for it); SHA-256 %s", c->name, where, hex);
 }
 
 /* Run curl, or wget where there is no curl. */
@@ -110,7 +99,7 @@ static dd_spawn_result download(const char *url, int64_t limit, const dd_callbac
   const char *const curl[] = {
       "curl", "-fsSL", "--connect-timeout", "20", "--speed-limit", "1024", "--speed-time", "30", "--", url, NULL};
   const char *const wget[] = {"wget", "-q", "-O", "-", "-T", "20", "--", url, NULL};
-  say(cb, DD_INFO, "fetching %s", url);
+  dd_say(cb, DD_INFO, "fetching %s", url);
   dd_spawn_result r = dd_spawn_capture(curl, (size_t)limit, IDLE_SECONDS, "download", limit, cb, out);
   if (r != DD_SPAWN_MISSING) return r;
   r = dd_spawn_capture(wget, (size_t)limit, IDLE_SECONDS, "download", limit, cb, out);
@@ -153,7 +142,7 @@ static void keep(const dd_corpus *c, const char *cache, const char *data, size_t
   dd_error e = {0};
   snprintf(path, sizeof path, "%s/%s", cache, c->name);
   if (dd_make_dirs(cache, &e) || dd_file_replace(path, data, size, &e))
-    say(cb, DD_WARNING, "corpus %s is used but not kept: %s", c->name, e.message);
+    dd_say(cb, DD_WARNING, "corpus %s is used but not kept: %s", c->name, e.message);
 }
 
 static int from_urls(const dd_corpus *c, const char *cache, const dd_callbacks *cb, dd_output *out, trail *t) {
@@ -248,7 +237,7 @@ static int search(const dd_corpus *c, const dd_callbacks *cb, dd_output *out, tr
       return 1;
     } else {
       note(t, "%s %s", path, reason);
-      say(cb, DD_WARNING, "corpus %s: %s is damaged (it %s) and is fetched again", c->name, path, reason);
+      dd_say(cb, DD_WARNING, "corpus %s: %s is damaged (it %s) and is fetched again", c->name, path, reason);
       free(out->data);
     }
     out->data = NULL;
@@ -297,7 +286,7 @@ int dd_corpus_load_default(const dd_callbacks *cb, const dd_corpus **which, char
     found = search(second, cb, &out, &t, err);
     if (found < 0) return -found;
     if (!found) return fail_missing(first, &t, err);
-    say(cb, DD_WARNING, "using kjv, %s, in place of shakespeare, which was found nowhere: %s", second->note, why);
+    dd_say(cb, DD_WARNING, "using kjv, %s, in place of shakespeare, which was found nowhere: %s", second->note, why);
   }
   *data = out.data;
   *size = out.size;

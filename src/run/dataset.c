@@ -4,24 +4,12 @@
 #include "run/corpus.h"
 #include "run/source.h"
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 int64_t dd_split_point(int64_t n) {
   return (int64_t)(0.9 * (double)n);
-}
-
-static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
-static void say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
-  if (!cb || !cb->message) return;
-  char line[1400];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(line, sizeof line, fmt, ap);
-  va_end(ap);
-  cb->message(cb->user, level, line);
 }
 
 /* ---- identity ---- */
@@ -158,7 +146,7 @@ static int open_directory(dd_dataset *d, const char *dir, const char *tokenizer,
                      DD_VOCAB_MAX);
     dd_vocab_numbers(&d->vocab, largest + 1);
     if ((status = identify(d, err)) != 0) return status;
-    say(cb, DD_WARNING,
+    dd_say(cb, DD_WARNING,
         "%s has no meta.json (a meta.pkl is not read): the vocabulary is taken as 0 to %d and tokens print as "
         "numbers",
         dir, largest);

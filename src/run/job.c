@@ -2,20 +2,9 @@
 #include "run/train.h"
 #include <limits.h>
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
-  if (!cb || !cb->message) return;
-  char text[1024];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(text, sizeof text, fmt, ap);
-  va_end(ap);
-  cb->message(cb->user, level, text);
-}
 
 /* Settings that may not change when a run is resumed: the result would belong to no configuration. */
 static const enum dd_setting_id fixed_settings[] = {

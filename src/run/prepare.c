@@ -5,21 +5,9 @@
 #include "run/settings.h"
 #include "run/source.h"
 #include <inttypes.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-static void say(const dd_callbacks *cb, const char *fmt, ...) DD_PRINTF(2, 3);
-static void say(const dd_callbacks *cb, const char *fmt, ...) {
-  if (!cb || !cb->message) return;
-  char line[1400];
-  va_list ap;
-  va_start(ap, fmt);
-  vsnprintf(line, sizeof line, fmt, ap);
-  va_end(ap);
-  cb->message(cb->user, DD_INFO, line);
-}
 
 /* settings.out, or data/<name> in the current directory; <name> is the corpus or the file's name without its ending. */
 static int destination(const dd_settings *s, const dd_source *source, char *out, size_t size, dd_error *err) {
@@ -117,7 +105,7 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
       (status = write_ids(dir, "val.bin", d->val, d->n_val, err)) != 0 ||
       (status = write_meta(dir, d, &source, err)) != 0)
     goto done;
-  say(cb,
+  dd_say(cb, DD_INFO,
       "%s: %s vocabulary of %d, train.bin %" PRId64 " tokens, val.bin %" PRId64 " tokens, meta.json; train on it with "
       "--data %s",
       dir, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, d->n_train, d->n_val, dir);

@@ -34,6 +34,4 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
 int dd_job_close(dd_job *j, dd_error *err);
 /** Write a checkpoint of the current state and publish it. */
 int dd_job_save(dd_job *j, dd_error *err);
-/** One line to the caller's log. */
-void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) DD_PRINTF(3, 4);
 #endif
