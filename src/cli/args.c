@@ -8,7 +8,7 @@ static const dd_cli_option options[] = {
    "stands, so that options after it win"},
   {"quiet", 'q', NULL, "no progress on stderr, only warnings and errors"},
   {"verbose", 'v', NULL, "more on stderr"},
-  {"json", 0, NULL, "the result as one line of JSON on stdout"},
+  {"json", 0, NULL, "the result as one line of JSON on stdout (train: above the fingerprint line)"},
   {"color", 0, "WHEN", "auto, always or never"},
   {"help", 'h', NULL, "this text"},
 };
