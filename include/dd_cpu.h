@@ -93,7 +93,7 @@ typedef struct dd_callbacks { /* any of them may be NULL */
   void (*step)(void *user, const dd_step_record *r);
   void (*eval)(void *user, const dd_eval_record *r);
   void (*text)(void *user, const char *utf8, size_t n); /**< generated text, as it comes */
-  int (*should_stop)(void *user); /**< polled within every micro-batch: 0 go on, 1 save and stop, 2 save and go on */
+  int (*should_stop)(void *user); /**< polled before every micro-batch and evaluation batch: 0 go on, 1 save and stop, 2 save and go on */
 } dd_callbacks;
 
 typedef struct dd_train_result {

@@ -199,9 +199,27 @@ fails 'sample from nothing' 74 nothing -- "$bin" sample nothing
 fails 'sample from an empty directory' 2 closed -- "$bin" sample closed
 fails 'sample from a text' 4 text.txt -- "$bin" sample text.txt
 
-# A run that ended before its first checkpoint: what one message advises, the next one must not refuse.
 tiny --out early --eval-only >out 2>err
-is 'evaluation only' 0 $?
+is 'evaluation only' '0 1' "$? $(grep -c '^eval 0/' err)"
+is 'evaluation only leaves nothing behind' '' "$(ls -d early 2>/dev/null)"
+
+# A run on bytes goes on as a run on bytes, from a directory and from a text, without being told again.
+"$bin" prepare text.txt --tokenizer byte -o bytes >out 2>err
+for data in bytes 'text.txt --tokenizer byte'; do
+  # shellcheck disable=SC2086
+  tiny --data $data --max-iters 4 --out on-bytes --overwrite >out 2>err
+  cp out first
+  cp on-bytes/metrics.jsonl before
+  "$bin" train --resume --out on-bytes --eval-only -t 1 >out 2>err
+  is "evaluate the run on $data" '0 1' "$? $(grep -c '^eval 4/' err)"
+  cmp -s before on-bytes/metrics.jsonl
+  is "evaluating it writes nothing" 0 $?
+  "$bin" train --resume --out on-bytes -t 1 >out 2>err
+  is "resume on $data" "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+done
+
+# A run that ended before its first checkpoint: what one message advises, the next one must not refuse.
+mkdir early && echo '{}' >early/config.json
 fails 'again into that directory' 2 early overwrite -- tiny --out early
 fails 'resume without a checkpoint' 2 early overwrite -- "$bin" train --resume --out early
 tiny --out early --overwrite >out 2>err
@@ -214,8 +232,8 @@ hot() {
 for interval in 100 1; do
   hot $interval >out 2>err
   is 'diverged' 3 $?
-  is 'diverged: one error' 1 "$(grep -c '^dd-cpu: error: training diverged at iteration ' err)"
-  case $(find hot -name 'ckpt-*') in '') remedy=--overwrite ;; *) remedy='resume from it' ;; esac
+  is 'diverged: one error' 1 "$(grep -cE '^dd-cpu: error: training diverged (at|before) iteration ' err)"
+  case $(find hot -name 'ckpt-*') in '') remedy=--overwrite ;; *) remedy='resume from ' ;; esac
   has "diverged: remedy" err "$remedy"
 done
 
@@ -412,7 +430,8 @@ if [ -n "$undo" ] && start twice; then
     size=$(wc -c <twice/metrics.jsonl)
   done
   kill -INT $pid
-  sleep 0.1
+  kill -INT $pid # wrappers send one Ctrl-C twice: this is not the second
+  sleep 0.5
   kill -INT $pid
   finish twice
   is 'a second SIGINT ends it at once' 130 $rc

@@ -371,7 +371,7 @@ static void truncate_case(const char *content, int64_t iter, const char *kept, c
   if (content) put("run/metrics.jsonl", content);
   if (dd_metrics_truncate_after(rd, iter, &err) != DD_OK) fail_msg("%s", err.message);
   assert_string_equal(get("run/metrics.jsonl"), kept);
-  snprintf(name, sizeof name, "run/metrics.jsonl.cut-%lld", (long long)iter);
+  snprintf(name, sizeof name, "run/metrics.jsonl.cut-%lld", (long long)(iter < 0 ? 0 : iter));
   assert_string_equal(get(name), cut);
   assert_int_equal(exists(name), cut[0] != '\0');
   dd_rundir_close(rd);

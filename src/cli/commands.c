@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* ---- signals ---- */
@@ -13,11 +14,23 @@
 /* The one mutable state outside objects: a signal handler can reach nothing else. */
 static volatile sig_atomic_t stop_requested, save_requested, interrupts;
 
+/* Wrappers send one Ctrl-C twice, to the process and to its group: only one that comes later is a second one. */
+static int is_another(const struct timespec *now) {
+  static struct timespec first;
+  if (!interrupts++) {
+    first = *now;
+    return 0;
+  }
+  return (now->tv_sec - first.tv_sec) * 1000 + (now->tv_nsec - first.tv_nsec) / 1000000 >= 300;
+}
+
 static void on_signal(int number) {
   int saved = errno;
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
   if (number == SIGUSR1) save_requested = 1;
   else stop_requested = 1;
-  if (number == SIGINT && interrupts++) { /* the user has no patience for the save */
+  if (number == SIGINT && is_another(&now)) { /* the user has no patience for the save */
     ssize_t ignored = write(STDERR_FILENO, "\n", 1);
     (void)ignored;
     _exit(130);

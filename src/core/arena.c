@@ -20,7 +20,7 @@ int dd_arena_create(dd_arena *a, size_t size, const char *what, dd_error *err) {
   void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (p == MAP_FAILED)
     return dd_fail(err, DD_E_RUNTIME,
-                   "out of memory: %.1f MB for %s (%s); lower --batch-size (and raise --gradient-accumulation-steps)",
+                   "out of memory: %.1f MB for %s (%s); lower --batch-size, --block-size or the size of the model",
                    (double)bytes / 1e6, what, strerror(errno));
 #ifdef MADV_HUGEPAGE
   if (bytes >= HUGE_PAGE) madvise(p, bytes, MADV_HUGEPAGE); /* only a wish */

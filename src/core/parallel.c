@@ -135,6 +135,27 @@ static void *host(void *arg) {
   return NULL;
 }
 
+static void *hold(void *gate) {
+  pthread_mutex_lock(gate);
+  pthread_mutex_unlock(gate);
+  return NULL;
+}
+
+/* OpenMP libraries end the process when a thread cannot be started, so try first: that many threads, all at once.
+ * Returns how many there can be, at most n. */
+static int startable(int n) {
+  pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+  pthread_t *t = malloc((size_t)n * sizeof *t);
+  int started = 0;
+  if (!t) return 0;
+  pthread_mutex_lock(&gate);
+  while (started < n && pthread_create(&t[started], NULL, hold, &gate) == 0) started++;
+  pthread_mutex_unlock(&gate);
+  for (int i = 0; i < started; i++) pthread_join(t[i], NULL);
+  free(t);
+  return started;
+}
+
 int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_kernels *k, dd_error *err) {
   *out = NULL;
   dd_team *t = aligned_alloc(64, (sizeof *t + 63) / 64 * 64);
@@ -144,6 +165,12 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
   int rc = dd_arena_create(&t->scratch, t->scratch_bytes * (size_t)threads, "per-thread scratch", err);
   /* Spin a while when every thread has a processor, sleep at once when they must share. */
   t->spins = threads <= dd_machine_cpus() ? 300 : 0;
+  if (!rc && threads > 1) {
+    const int can = startable(threads - 1);
+    if (can < threads - 1)
+      rc = dd_fail(err, DD_E_RUNTIME, "%d threads cannot be started here, only %d; use -t %d or fewer", threads,
+                   can + 1, can + 1);
+  }
   if (!rc && threads > 1) {
     const int e = pthread_create(&t->host, NULL, host, t);
     if (e) rc = dd_fail(err, DD_E_RUNTIME, "cannot start a thread (%s); use fewer with -t", strerror(e));

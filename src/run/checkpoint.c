@@ -7,11 +7,12 @@
 
 static const char FORMAT[] = "dd-cpu checkpoint 1";
 
-/* The doubles of the state, said once: written as hex floats, so that they come back to the bit. */
+/* The doubles of the state, said once: written as their 64 bits in hex, exact in any locale. */
 #define STATE_REALS(X)                                                                                                 \
   X(train_loss, st->train_loss)                                                                                        \
-  X(val_loss, st->val_loss) X(best_val_loss, st->best_val_loss) X(schedule_p, st->schedule.p)                          \
-      X(schedule_best, st->schedule.best) X(schedule_prev, st->schedule.prev) X(elapsed_s, st->elapsed_s)
+  X(val_loss, st->val_loss)                                                                                            \
+  X(best_val_loss, st->best_val_loss) X(schedule_p, st->schedule.p) X(schedule_best, st->schedule.best)                \
+      X(schedule_prev, st->schedule.prev) X(elapsed_s, st->elapsed_s)
 #define STATE_INTS(X)                                                                                                  \
   X(iter, st->iter) X(evaluated, st->evaluated) X(best_iter, st->best_iter) X(schedule_waited, st->schedule.waited)
 
@@ -38,8 +39,10 @@ static void set_int(json_t *o, const char *key, int64_t v) {
   set_text(o, key, text);
 }
 static void set_real(json_t *o, const char *key, double v) {
-  char text[64];
-  snprintf(text, sizeof text, "%a", v);
+  char text[32];
+  uint64_t bits;
+  memcpy(&bits, &v, sizeof bits);
+  snprintf(text, sizeof text, "%016llx", (unsigned long long)bits);
   set_text(o, key, text);
 }
 static void set_json(json_t *o, const char *key, json_t *value) {
@@ -126,12 +129,13 @@ static int read_int(const dd_checkpoint *c, const char *key, int64_t lo, int64_t
 
 static int read_real(const dd_checkpoint *c, const char *key, double *out, dd_error *err) {
   const char *s = dd_st_meta(c->st, key);
-  char *end;
-  const double v = s ? strtod(s, &end) : 0;
-  if (!s || end == s || *end)
+  char *end = NULL;
+  const unsigned long long bits = s ? strtoull(s, &end, 16) : 0;
+  if (!s || end != s + 16 || *end)
     return dd_fail(err, DD_E_CORRUPT, "%s: '%s' is missing or no number in the metadata; use another checkpoint",
                    dd_st_path(c->st), key);
-  *out = v;
+  const uint64_t u = bits;
+  memcpy(out, &u, sizeof *out);
   return DD_OK;
 }
 

@@ -56,7 +56,9 @@ static int run_plan(dd_evaluator *e, const plan *p, double *sum, dd_error *err) 
     dd_model_losses(e->m, e->idx, e->targets, b_n, p->T, e->loss);
     for (int64_t i = 0; i < b_n * p->T; i++) *sum += e->loss[i];
     if (e->cb && e->cb->phase) e->cb->phase(e->cb->user, "evaluate", w + b_n, p->windows);
-    if (dd_should_stop(e->cb) == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while evaluating");
+    const int ask = dd_should_stop(e->cb);
+    if (ask == 2) e->save_asked = 1;
+    if (ask == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while evaluating");
   }
   return DD_OK;
 }

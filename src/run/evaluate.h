@@ -8,6 +8,7 @@ typedef struct dd_evaluator {
   const dd_callbacks *cb;
   int32_t *idx, *targets; /* [B][T] */
   double *loss;           /* [B*T] */
+  int save_asked;         /* should_stop said 2 in passing: save when the evaluation is done */
 } dd_evaluator;
 
 int dd_evaluator_create(dd_evaluator *e, dd_model *m, const dd_callbacks *cb, dd_error *err);

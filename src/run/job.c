@@ -1,5 +1,6 @@
 /* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
 #include "run/train.h"
+#include "core/file.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -34,6 +35,12 @@ static const enum dd_setting_id harmless_settings[] = {
     DD_SETTING_overflow,
 };
 
+/* Settings that only schedule val-loss listens to, directly or through when evaluations happen. */
+static const enum dd_setting_id val_loss_settings[] = {
+    DD_SETTING_eval_interval, DD_SETTING_eval_iters,  DD_SETTING_dropout_step, DD_SETTING_dropout_min,
+    DD_SETTING_dropout_max,   DD_SETTING_val_compare, DD_SETTING_val_patience, DD_SETTING_val_min_delta,
+};
+
 static int listed(enum dd_setting_id id, const enum dd_setting_id *list, size_t n) {
   for (size_t i = 0; i < n; i++)
     if (list[i] == id) return 1;
@@ -57,6 +64,7 @@ static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpo
                      "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
                      "a new run with another --out",
                      name, now, name, was);
+    if (LISTED(id, val_loss_settings) && dd_checkpoint_settings(c)->schedule != DD_SCHEDULE_VAL_LOSS) continue;
     dd_say(j->cb, DD_WARNING, "resuming with %s = %s (was %s): the result will differ from an uninterrupted run", name,
            now, was);
   }
@@ -110,17 +118,18 @@ static dd_model_options model_options(const dd_job *j) {
 
 static void peak_team(dd_ctx *c, void *arg) { ((double *)arg)[c->tid] = dd_machine_peak(c->k, 15); }
 
-/* FMA peak of all threads at once; 0 when out of memory. */
-static double team_peak(const dd_kernels *k, int threads) {
+/* FMA peak of all threads at once. */
+static int team_peak(const dd_kernels *k, int threads, double *peak, dd_error *err) {
   dd_team *t;
-  double *each = calloc((size_t)threads, sizeof *each), sum = 0;
-  if (each && !dd_team_create(&t, threads, 64, k, NULL)) {
-    dd_team_run(t, peak_team, each);
-    for (int i = 0; i < threads; i++) sum += each[i];
-    dd_team_destroy(t);
-  }
+  const int rc = dd_team_create(&t, threads, 64, k, err);
+  if (rc) return rc;
+  double *each = calloc((size_t)threads, sizeof *each);
+  if (each) dd_team_run(t, peak_team, each);
+  *peak = 0;
+  for (int i = 0; each && i < threads; i++) *peak += each[i];
+  dd_team_destroy(t);
   free(each);
-  return sum;
+  return *peak > 0 ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory while measuring the processor");
 }
 
 static void duration(char *out, size_t size, double s) {
@@ -242,13 +251,14 @@ static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
   }
   j->state = *dd_checkpoint_state(c);
   if ((rc = dd_checkpoint_load(c, j->m, err))) return rc;
-  dd_model_set_update(j->m, j->state.iter, j->s->beta1, j->s->beta2);
   j->saved = j->state.iter;
   if (j->state.iter > j->s->max_iters)
     return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
                    (long long)j->state.iter, (long long)j->s->max_iters);
-  dd_say(j->cb, DD_INFO, "resuming %s at iteration %lld", dd_rundir_path(j->dir), (long long)j->state.iter);
-  return dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
+  dd_model_set_update(j->m, j->state.iter, j->s->beta1, j->s->beta2);
+  dd_say(j->cb, DD_INFO, "%s %s at iteration %lld", j->s->eval_only ? "evaluating" : "resuming", dd_rundir_path(j->dir),
+         (long long)j->state.iter);
+  return j->s->eval_only ? DD_OK : dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
 }
 
 static int open_machine(dd_job *j, dd_error *err) {
@@ -256,8 +266,7 @@ static int open_machine(dd_job *j, dd_error *err) {
   if (!rc) rc = dd_self_test(j->k, err);
   if (rc) return rc;
   j->threads = dd_machine_threads(j->s->threads, j->threads_why, sizeof j->threads_why);
-  j->peak = team_peak(j->k, j->threads);
-  if (j->peak <= 0) return dd_fail(err, DD_E_RUNTIME, "out of memory, or no thread could be started");
+  if ((rc = team_peak(j->k, j->threads, &j->peak, err))) return rc;
   dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier, j->tier_why,
          j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
   if (j->threads > dd_machine_cpus())
@@ -268,10 +277,14 @@ static int open_machine(dd_job *j, dd_error *err) {
 
 static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   const int named = c || dd_settings_is_set(j->s, DD_SETTING_data);
-  const int tokenizer = c || dd_settings_is_set(j->s, DD_SETTING_tokenizer);
-  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL,
-                           tokenizer ? dd_settings_choice(j->s, DD_SETTING_tokenizer) : NULL, j->cb, err);
+  /* A directory knows how its tokens were made; for a text the run's own vocabulary says it. */
+  const char *tokenizer = NULL;
+  if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
+  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
+    tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
+  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
   if (rc) return rc;
+  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE ? DD_TOKENIZER_BYTE : DD_TOKENIZER_CHAR;
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "cannot resume: %s is not the text this run was trained on (hash %s, the run has %s); "
@@ -296,11 +309,14 @@ static int open_buffers(dd_job *j, dd_error *err) {
 
 static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
   int rc;
-  dd_settings_overlay(j->s, given);
   if (given->resume) {
     /* The run directory first: its checkpoint says what the run is. */
     char full[PATH_MAX]; /* the name that dd_source_open made of it when the run began */
-    if (!*j->s->out) default_out(j->s, realpath(j->s->data, full) ? full : j->s->data);
+    if (!*j->s->out) {
+      default_out(j->s, realpath(j->s->data, full) ? full : j->s->data);
+      /* the default job may have found only its stand-in */
+      if (!dd_settings_is_set(given, DD_SETTING_data) && !dd_is_dir(j->s->out)) default_out(j->s, "kjv");
+    }
     if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;
@@ -308,20 +324,23 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
   if ((rc = dd_settings_check(j->s, err)) || (rc = open_machine(j, err)) || (rc = open_data(j, *c, err)) ||
       (rc = estimate(j, err)) || given->dry_run)
     return rc;
+  /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
+  if ((rc = open_buffers(j, err))) return rc;
+  if (given->eval_only) return start_state(j, *c, err); /* reads; leaves no trace */
   if (!given->resume) {
     if (!*j->s->out) default_out(j->s, j->data->name);
     const unsigned flags = DD_RUN_CREATE | (given->overwrite ? DD_RUN_OVERWRITE : 0);
     if ((rc = dd_rundir_open(j->s->out, flags, &j->dir, err))) return rc;
   }
-  if ((rc = open_buffers(j, err)) || (rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) ||
-      (rc = start_state(j, *c, err)) || (rc = dd_metrics_open(j->dir, &j->metrics, err)))
+  if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) || (rc = start_state(j, *c, err)) ||
+      (rc = dd_metrics_open(j->dir, &j->metrics, err)))
     return rc;
   dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
   return write_config(j, err);
 }
 
 int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
-  *j = (dd_job){.cb = cb};
+  *j = (dd_job){.cb = cb, .saved = -1};
   dd_error local;
   if (!err) err = &local; /* fallback to an older checkpoint reads the message */
   j->s = dd_settings_create();

@@ -563,7 +563,7 @@ static int save_cut(const char *path, const char *cut, size_t n, dd_error *err) 
 int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err) {
   char path[4096], cut_path[4096], name[64], *text;
   size_t n, cut_bytes;
-  snprintf(name, sizeof name, METRICS ".cut-%lld", (long long)iter);
+  snprintf(name, sizeof name, METRICS ".cut-%lld", (long long)(iter < 0 ? 0 : iter));
   int rc = dd_path_join(path, sizeof path, rd->path, METRICS, err);
   if (rc == DD_OK) rc = dd_path_join(cut_path, sizeof cut_path, rd->path, name, err);
   int there = 0;

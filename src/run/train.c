@@ -49,6 +49,7 @@ static int gradients(dd_job *j, int64_t it, double *loss, double *rate, int *sav
   return DD_OK;
 }
 
+/* Name of the first tensor with a NaN or an infinity, or NULL. */
 static const char *first_bad_tensor(const dd_model *m, const float *flat) {
   for (int i = 0; i < m->layout.count; i++) {
     const dd_tensor *t = m->layout.tensors + i;
@@ -60,12 +61,30 @@ static const char *first_bad_tensor(const dd_model *m, const float *flat) {
 
 static int diverged(const dd_job *j, int64_t it, double loss, dd_error *err) {
   const char *where = first_bad_tensor(j->m, j->m->grad);
+  char text[32];
+  snprintf(text, sizeof text, "%g", loss);
+  if (isnan(loss)) snprintf(text, sizeof text, "nan"); /* its sign is the processor's */
   return dd_fail(err, DD_E_DIVERGED,
-                 "training diverged at iteration %lld: loss %g, first non-finite gradient in %s; the weights were not "
+                 "training diverged at iteration %lld: loss %s, first non-finite gradient in %s; the weights were not "
                  "updated and %s a lower --lr or a smaller --grad-clip",
-                 (long long)it, loss, where ? where : "none of the tensors",
+                 (long long)it, text, where ? where : "none of the tensors",
                  j->saved >= 0 ? "the last checkpoint is good: resume from it with"
                                : "no checkpoint was saved yet: start again with --overwrite and");
+}
+
+/* The weights themselves went bad: an update that looked finite led here. */
+static int diverged_in_eval(const dd_job *j, int64_t it, double train, double val, dd_error *err) {
+  const char *where = first_bad_tensor(j->m, j->m->param);
+  return dd_fail(
+      err, DD_E_DIVERGED,
+      "training diverged before iteration %lld: %s loss is not finite, first non-finite weight in %s; nothing "
+      "was saved since; %s a lower --lr or a smaller --grad-clip",
+      (long long)it,
+      isfinite(val)     ? "training"
+      : isfinite(train) ? "validation"
+                        : "every",
+      where ? where : "none of the tensors",
+      j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
 static int log_step(dd_job *j, const dd_step_record *r, dd_error *err) {
@@ -94,6 +113,7 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
+  if (!j->metrics) return DD_OK; /* eval_only */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
                         (json_int_t)r.iter, "train_loss", r.train_loss, "val_loss", r.val_loss, "best_val_loss",
                         r.best_val_loss, "best_iter", (json_int_t)r.best_iter, "improved", r.improved, "dropout",
@@ -119,7 +139,7 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
   }
   if (rc) return rc;
   dd_run_state *st = &j->state;
-  if (!isfinite(val) || !isfinite(train)) return diverged(j, it, val, err);
+  if (!isfinite(val) || !isfinite(train)) return diverged_in_eval(j, it, train, val, err);
   *improved = val < st->best_val_loss;
   if (*improved) st->best_val_loss = val, st->best_iter = it;
   st->train_loss = train;
@@ -174,6 +194,11 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
   const dd_settings *s = j->s;
   dd_run_state *st = &j->state;
   pace p = {.since = dd_now()};
+  if (s->eval_only) {
+    int improved;
+    double seconds;
+    return evaluate(j, st->iter, &improved, &seconds, err);
+  }
   if (st->evaluated == st->iter) { /* resumed just after an evaluation: its record was cut off with what followed */
     int rc = log_eval(j, 0, 0, err);
     if (rc) return rc;
@@ -189,24 +214,23 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
       if (rc == DD_E_STOPPED) return stop_and_save(j, err);
       if (rc) return rc;
       p.eval_seconds = seconds;
-      save = it > 0 && (improved || last || s->checkpoint_interval == 0);
+      save = j->evaluator.save_asked || (it > 0 && (improved || last || s->checkpoint_interval == 0));
+      j->evaluator.save_asked = 0;
       p.since += dd_now() - t;
     }
     if (s->checkpoint_interval > 0 && it > 0 && it % s->checkpoint_interval == 0) save = 1;
+    double loss = 0, rate = 0;
+    const double lr = dd_learning_rate(&j->lr, it);
+    rc = gradients(j, it, &loss, &rate, &save, err);
+    if (rc == DD_E_STOPPED) return stop_and_save(j, err);
+    const double norm = dd_model_grad_norm(j->m);
+    if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
+    /* The state before this update, now that its weights are known to give finite gradients. */
     if (save && j->saved != it) {
       const double t = dd_now();
       if ((rc = dd_job_save(j, err))) return rc;
       p.since += dd_now() - t;
     }
-    double loss = 0, rate = 0;
-    const double lr = dd_learning_rate(&j->lr, it);
-    if (s->eval_only) return DD_OK;
-    save = 0;
-    rc = gradients(j, it, &loss, &rate, &save, err);
-    if (rc == DD_E_STOPPED) return stop_and_save(j, err);
-    if (save && j->saved != it && (rc = dd_job_save(j, err))) return rc;
-    const double norm = dd_model_grad_norm(j->m);
-    if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
     out->final_loss = loss;
     if (!last) {
       dd_model_update(j->m,
@@ -257,7 +281,7 @@ int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *
     r.best_iter = j.state.best_iter;
     r.seconds = dd_now() - j.started;
     dd_model_fingerprint(j.m, r.fingerprint);
-    snprintf(r.run_dir, sizeof r.run_dir, "%s", dd_rundir_path(j.dir));
+    if (j.dir) snprintf(r.run_dir, sizeof r.run_dir, "%s", dd_rundir_path(j.dir));
     if (!rc && !given->eval_only) rc = taste(&j, err);
   }
   dd_error closing;
