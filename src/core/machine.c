@@ -1,4 +1,5 @@
 #include "core/machine.h"
+#include "core/parallel.h"
 #include <ctype.h>
 #include <errno.h>
 #include <sched.h>
@@ -14,9 +15,15 @@ double dd_now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
+/* The affinity mask this process began with: what OpenMP pinned the first thread away from is still ours. */
+static int allowed(cpu_set_t *set) {
+  if (dd_openmp_places(set, sizeof *set) > 0) return 1;
+  return sched_getaffinity(0, sizeof *set, set) == 0 && CPU_COUNT(set) > 0;
+}
+
 int dd_machine_cpus(void) {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
+  if (allowed(&set)) return CPU_COUNT(&set);
   const long n = sysconf(_SC_NPROCESSORS_ONLN);
   return n > 0 ? (int)n : 1;
 }
@@ -73,7 +80,7 @@ double dd_machine_quota(const char *root) {
 
 int dd_machine_cores(const char *root) {
   cpu_set_t set;
-  if (sched_getaffinity(0, sizeof set, &set) != 0) return 0;
+  if (!allowed(&set)) return 0;
   int cores = 0;
   for (int i = 0; i < CPU_SETSIZE; i++) {
     if (!CPU_ISSET(i, &set)) continue;

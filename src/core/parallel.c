@@ -4,6 +4,7 @@
 #include <limits.h>
 #include <omp.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,8 +15,6 @@
 #include <linux/futex.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-#else
-#include <sched.h>
 #endif
 
 typedef struct padded {
@@ -103,6 +102,35 @@ static void event_next(event *e) {
 #endif
 }
 
+static int place_set(int place, cpu_set_t *set) {
+  int ids[CPU_SETSIZE];
+  const int n = omp_get_place_num_procs(place);
+  if (n < 1 || n > CPU_SETSIZE) return 0;
+  omp_get_place_proc_ids(place, ids);
+  for (int i = 0; i < n; i++) CPU_SET(ids[i], set);
+  return 1;
+}
+
+int dd_openmp_places(void *bitmap, size_t size) {
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  const int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+  for (int i = 0; i < places; i++) place_set(i, &set);
+  memcpy(bitmap, &set, size < sizeof set ? size : sizeof set);
+  return CPU_COUNT(&set);
+}
+
+/* The caller is thread 0 on the first place; the host's region would begin there again, so bind by our own numbers. */
+static void bind_to_place(const dd_team *t, int tid) {
+  const int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+  if (places < 1) return;
+  const int spread = omp_get_proc_bind() == omp_proc_bind_spread && places > t->threads;
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (place_set(spread ? (int)((int64_t)tid * places / t->threads) : tid % places, &set))
+    sched_setaffinity(0, sizeof set, &set); /* only a wish */
+}
+
 static void work(dd_team *t, int tid) {
   dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads};
   c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
@@ -125,6 +153,7 @@ static void *host(void *arg) {
       event_next(&t->ready);
     }
     event_wait(t, &t->ready, 0);
+    bind_to_place(t, tid);
     for (unsigned seen = 0;; seen++) {
       event_wait(t, &t->job, seen);
       if (t->quit) break;

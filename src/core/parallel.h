@@ -28,6 +28,10 @@ const dd_kernels *dd_team_kernels(const dd_team *t);
 /** Run fn on all threads and wait for them; the floating-point environment is the default one inside. */
 void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg);
 
+/** Processors of all OpenMP places (OMP_PROC_BIND, OMP_PLACES), set in the bitmap of `size` bytes; 0 when OpenMP binds
+ *  nothing. With binding, the library pins the first thread at start-up, so that its own mask says one processor. */
+int dd_openmp_places(void *bitmap, size_t size);
+
 /** Wait for all threads; everything written before is visible after. */
 void dd_barrier(dd_ctx *c);
 
