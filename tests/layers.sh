@@ -29,14 +29,16 @@ wrong=$(for layer in cli run model ops core; do
 done
 grep -nE '#include "(cli|run|model|ops|core)/|omp\.h|pthread\.h|stdlib\.h' simd/*.c simd/*.h)
 check "includes against the direction of the layers" "$wrong"
-check "OpenMP outside core/parallel.c" "$(grep -nE '#pragma omp|omp\.h' src/*/*.c src/*/*.h | grep -v '^src/core/parallel.c')"
+check "OpenMP outside core/parallel.c" \
+  "$(grep -nE '#pragma omp|omp\.h' src/*/*.c src/*/*.h | grep -v '^src/core/parallel.c')"
 check "libnuma outside core/arena.c" "$(grep -n 'numa\.h' src/*/*.c src/*/*.h | grep -v '^src/core/arena.c')"
 check "the library prints or exits" \
   "$(grep -nE '(^|[^a-z_v])(printf|puts|putchar|exit|abort)[ ]*\(' src/core/*.c src/ops/*.c src/model/*.c src/run/*.c |
     grep -vE '_exit\(127\)')"
 check "floats reduced or changed atomically by OpenMP" "$(grep -nE 'omp.*(reduction|atomic)' src/*/*.c)"
 check "fast-math options" "$(grep -rnE -- '-ffast-math|-Ofast|-funsafe' meson.build simd/meson.build src/meson.build)"
-check "files above 600 lines" "$(wc -l src/*/*.c src/*/*.h simd/*.c simd/*.h tests/*.c tests/*.h | awk '$1 > 600 && $2 != "total"')"
+check "files above 600 lines" \
+  "$(wc -l src/*/*.c src/*/*.h simd/*.c simd/*.h tests/*.c tests/*.h | awk '$1 > 600 && $2 != "total"')"
 
 if [ $# -gt 0 ] && command -v nm >/dev/null; then
   library=$1

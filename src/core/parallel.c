@@ -102,6 +102,9 @@ static void event_next(event *e) {
 #endif
 }
 
+/* Places to bind to: 0 when OpenMP binds nothing. */
+static int bound_places(void) { return omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places(); }
+
 static int place_set(int place, cpu_set_t *set) {
   int ids[CPU_SETSIZE];
   const int n = omp_get_place_num_procs(place);
@@ -114,7 +117,7 @@ static int place_set(int place, cpu_set_t *set) {
 int dd_openmp_places(void *bitmap, size_t size) {
   cpu_set_t set;
   CPU_ZERO(&set);
-  const int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+  const int places = bound_places();
   for (int i = 0; i < places; i++) place_set(i, &set);
   memcpy(bitmap, &set, size < sizeof set ? size : sizeof set);
   return CPU_COUNT(&set);
@@ -122,7 +125,7 @@ int dd_openmp_places(void *bitmap, size_t size) {
 
 /* The caller is thread 0 on the first place; the host's region would begin there again, so bind by our own numbers. */
 static void bind_to_place(const dd_team *t, int tid) {
-  const int places = omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+  const int places = bound_places();
   if (places < 1) return;
   const int spread = omp_get_proc_bind() == omp_proc_bind_spread && places > t->threads;
   cpu_set_t set;

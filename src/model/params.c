@@ -18,7 +18,7 @@ static int visit(const dd_shape *s, dd_tensor *out) {
       dd_tensor *t = out + count;                                                                                      \
       *t = (dd_tensor){.rows = (r), .cols = (c), .offset = offset, .init = DD_INIT_##kind, .decay = (c) != 0};         \
       t->size = t->rows * (t->cols ? t->cols : 1);                                                                     \
-      offset += (t->size + 15) / 16 * 16;                                                                              \
+      offset += dd_round_up(t->size, 16);                                                                              \
       snprintf(t->name, sizeof t->name, "%s%s", prefix, text);                                                         \
     }                                                                                                                  \
     count++;                                                                                                           \
@@ -42,7 +42,7 @@ int dd_layout_create(dd_layout *l, const dd_shape *shape, dd_error *err) {
   if (!l->tensors) return dd_fail(err, DD_E_RUNTIME, "out of memory for the list of tensors");
   visit(shape, l->tensors);
   const dd_tensor *last = l->tensors + l->count - 1;
-  l->floats = last->offset + (last->size + 15) / 16 * 16;
+  l->floats = last->offset + dd_round_up(last->size, 16);
   for (int i = 0; i < l->count; i++) l->parameters += l->tensors[i].size;
   return DD_OK;
 }
@@ -97,7 +97,7 @@ void dd_params_init(dd_ctx *c, float *flat, const dd_layout *l, uint64_t seed, d
     const double scale = t->init == DD_INIT_RESIDUAL ? residual : std;
     const uint32_t index = full_index(l, n);
     if (c->loop == DD_LOOPS - 1) dd_barrier(c);
-    DD_FOR(c, i, (t->size + BLOCK - 1) / BLOCK) {
+    DD_FOR(c, i, dd_pieces(t->size, BLOCK)) {
       const int64_t end = (i + 1) * BLOCK < t->size ? (i + 1) * BLOCK : t->size;
       float *p = flat + t->offset;
       for (int64_t e = i * BLOCK; e < end; e += 2) {

@@ -53,9 +53,9 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
 
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {
   const dd_kernels *kn = c->k;
-  const int64_t heads = a->B * a->H, blocks = (a->T + QB - 1) / QB;
+  const int64_t heads = a->B * a->H, blocks = dd_pieces(a->T, QB);
   /* Few heads and many threads: also split the queries (keys are then packed once per part). */
-  int64_t parts = (2 * c->nthreads + heads - 1) / heads;
+  int64_t parts = dd_pieces(2 * c->nthreads, heads);
   if (c->nthreads == 1) parts = 1;
   if (parts > blocks) parts = blocks;
   DD_FOR(c, task, heads * parts) {

@@ -21,7 +21,7 @@ static const float *packed_at(const dd_kernels *kn, const dd_packed *p, int64_t 
 }
 
 void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs) {
-  const int64_t strips = (p->n + STRIP - 1) / STRIP, blocks = (p->k + c->k->kc - 1) / c->k->kc;
+  const int64_t strips = dd_pieces(p->n, STRIP), blocks = dd_pieces(p->k, c->k->kc);
   DD_FOR(c, i, strips * blocks) {
     const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = dd_min64(c->k->kc, p->k - k0);
     float *dst = p->data + k0 * dd_round_up(p->n, c->k->nr) + col * kc;
@@ -32,9 +32,9 @@ void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_
 void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                const dd_epilogue *e) {
   const dd_kernels *kn = c->k;
-  const int64_t row_blocks = (m + MC - 1) / MC, all_strips = (w->n + STRIP - 1) / STRIP;
+  const int64_t row_blocks = dd_pieces(m, MC), all_strips = dd_pieces(w->n, STRIP);
   /* As few column splits as give every thread about four tasks: each split packs the rows of x again. */
-  int64_t splits = (4 * c->nthreads + row_blocks - 1) / row_blocks;
+  int64_t splits = dd_pieces(4 * c->nthreads, row_blocks);
   if (c->nthreads == 1) splits = 1;
   if (splits > all_strips) splits = all_strips;
   DD_FOR(c, task, row_blocks * splits) {
@@ -55,13 +55,13 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   const dd_kernels *kn = c->k;
   /* Shrink tiles until every thread has work; smaller tiles only pack more. */
   int64_t mo = dd_min64(DW_ROWS, dd_round_up(out, MC)), ni = dd_min64(DW_COLS, dd_round_up(in, STRIP));
-  while ((out + mo - 1) / mo * ((in + ni - 1) / ni) < 2 * c->nthreads && c->nthreads > 1 && (mo > MC || ni > STRIP)) {
+  while (dd_pieces(out, mo) * dd_pieces(in, ni) < 2 * c->nthreads && c->nthreads > 1 && (mo > MC || ni > STRIP)) {
     if (ni > 2 * mo || mo <= MC) ni = dd_round_up(ni / 2, STRIP);
     else mo = dd_round_up(mo / 2, MC);
   }
-  const int64_t cols = (in + ni - 1) / ni;
+  const int64_t cols = dd_pieces(in, ni);
   float *pa = c->scratch, *pb = pa + (mo + DD_MR_MAX) * DD_TOKEN_CHUNK;
-  DD_FOR(c, task, (out + mo - 1) / mo * cols) {
+  DD_FOR(c, task, dd_pieces(out, mo) * cols) {
     const int64_t o = task / cols * mo, i = task % cols * ni, no = dd_min64(mo, out - o), nn = dd_min64(ni, in - i);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);

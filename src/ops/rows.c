@@ -18,7 +18,7 @@ void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const
 /* out[n] = partial[0] + partial[1] + ..., partials of stride ld. */
 static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_t n, int64_t chunks) {
   enum { STRIP = 64 };
-  DD_FOR(c, i, (n + STRIP - 1) / STRIP) {
+  DD_FOR(c, i, dd_pieces(n, STRIP)) {
     const int64_t at = i * STRIP, cols = dd_min64(STRIP, n - at);
     memcpy(out + at, partial + at, (size_t)cols * sizeof *out);
     for (int64_t j = 1; j < chunks; j++) c->k->add(out + at, out + at, partial + j * ld + at, cols);
@@ -81,7 +81,7 @@ void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, con
                        int64_t S, int64_t C) {
   /* Columns are split, tokens are not: each element adds up in token order. */
   enum { STRIP = 16 };
-  DD_FOR(c, i, (C + STRIP - 1) / STRIP) {
+  DD_FOR(c, i, dd_pieces(C, STRIP)) {
     const int64_t at = i * STRIP, cols = dd_min64(STRIP, C - at);
     for (int64_t r = 0; r < B * T; r++) {
       float *w = dwte + idx[r] * C + at;
