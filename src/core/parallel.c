@@ -43,7 +43,11 @@ struct dd_team {
   event finish; /* counts jobs done */
   _Alignas(64) atomic_int arrived, running;
   padded loops[DD_LOOPS];
+  double *clocks; /* [threads][CLOCK_STRIDE], NULL unless measuring */
 };
+
+/* Threads' clocks stand in cache lines of their own. */
+enum { CLOCK_STRIDE = (DD_PHASE_COUNT + 15) / 8 * 8 };
 
 /* Default rounding, subnormals on: a library loaded with -ffast-math may have changed this thread. */
 static unsigned fp_default(void) {
@@ -134,10 +138,41 @@ static void bind_to_place(const dd_team *t, int tid) {
     sched_setaffinity(0, sizeof set, &set); /* only a wish */
 }
 
+const char *dd_phase_name(dd_phase p) {
+#define PHASE_NAME(id, name) name,
+  static const char *const names[] = {DD_PHASES(PHASE_NAME)};
+  return names[p];
+}
+
+int dd_team_timing(dd_team *t, int on) {
+  free(t->clocks);
+  t->clocks = on ? calloc((size_t)t->threads * CLOCK_STRIDE, sizeof *t->clocks) : NULL;
+  return on && !t->clocks;
+}
+
+double dd_team_phase_seconds(const dd_team *t, dd_phase p) {
+  double s = 0;
+  for (int i = 0; t->clocks && i < t->threads; i++) s += t->clocks[i * CLOCK_STRIDE + (int)p];
+  return s;
+}
+
+void dd_enter(dd_ctx *c, dd_phase p) {
+  if (!c->clock) return;
+  const double now = dd_now();
+  c->clock[c->phase] += now - c->since;
+  c->since = now;
+  c->phase = p;
+}
+
 static void work(dd_team *t, int tid) {
   dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads};
   c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
+  if (t->clocks) {
+    c.clock = t->clocks + tid * CLOCK_STRIDE;
+    c.since = dd_now();
+  }
   t->fn(&c, t->arg);
+  dd_enter(&c, DD_PHASE_OTHER);
 }
 
 /* Threads 1 .. threads-1: they stay in one OpenMP region for the life of the team, because the wait at a region's end
@@ -227,6 +262,7 @@ void dd_team_destroy(dd_team *t) {
     pthread_join(t->host, NULL);
   }
   dd_arena_destroy(&t->scratch);
+  free(t->clocks);
   free(t);
 }
 
@@ -247,6 +283,8 @@ void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
 
 void dd_barrier(dd_ctx *c) {
   dd_team *t = c->team;
+  const dd_phase was = c->phase;
+  dd_enter(c, DD_PHASE_WAIT);
   c->loop = 0;
   const unsigned phase = atomic_load_explicit(&t->phase.value, memory_order_acquire);
   if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == c->nthreads - 1) {
@@ -255,6 +293,7 @@ void dd_barrier(dd_ctx *c) {
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     event_next(&t->phase);
   } else event_wait(t, &t->phase, phase);
+  dd_enter(c, was);
 }
 
 int dd_loop(dd_ctx *c) { return c->loop++ % DD_LOOPS; }

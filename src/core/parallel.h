@@ -11,6 +11,21 @@
 
 typedef struct dd_team dd_team;
 
+/** What a thread can be doing, for measurements of a training step: X(id, name). */
+#define DD_PHASES(X)                                                                                                   \
+  X(OTHER, "other") X(WAIT, "waiting") X(PACK, "weight packing") X(EMBED, "embedding") X(NORM, "layernorm")            \
+  X(MATMUL, "matmul y = x W'") X(ATTENTION, "attention") X(LOSS, "loss") X(NORM_BACK, "layernorm backward")            \
+  X(MATMUL_BACK, "matmul dx = dy W") X(DWEIGHT, "matmul dW = dy' x") X(BIAS_BACK, "bias backward")                     \
+  X(ATTENTION_BACK, "attention backward") X(EMBED_BACK, "embedding backward") X(FOLD, "gradient sum and norm")         \
+  X(UPDATE, "optimizer")
+typedef enum dd_phase {
+#define DD_PHASE_ID(id, name) DD_PHASE_##id,
+  DD_PHASES(DD_PHASE_ID)
+#undef DD_PHASE_ID
+      DD_PHASE_COUNT
+} dd_phase;
+const char *dd_phase_name(dd_phase p);
+
 /** One thread's view of the team it runs in. */
 typedef struct dd_ctx {
   dd_team *team;
@@ -18,6 +33,9 @@ typedef struct dd_ctx {
   int tid, nthreads;
   int loop;       /* loops begun since the last barrier */
   float *scratch; /* this thread's own, 64-byte aligned, dd_team_scratch() bytes; undefined content */
+  double *clock;  /* seconds per phase of this thread, NULL when nobody measures */
+  dd_phase phase; /* what the time since `since` belongs to */
+  double since;
 } dd_ctx;
 
 /** threads >= 1, the caller's included; where the system allows fewer, there are fewer. scratch_bytes per thread. */
@@ -27,6 +45,14 @@ int dd_team_threads(const dd_team *t);
 const dd_kernels *dd_team_kernels(const dd_team *t);
 /** Run fn on all threads and wait for them; the floating-point environment is the default one inside. */
 void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg);
+
+/** Begin (from zero) or end measuring how long threads spend in each phase; not while the team runs. Returns 0, or 1
+ *  when there is no memory for it. Costs a clock reading per operation. */
+int dd_team_timing(dd_team *t, int on);
+/** Seconds all threads together spent in a phase since measuring began. Waiting at barriers is its own phase. */
+double dd_team_phase_seconds(const dd_team *t, dd_phase p);
+/** From here on this thread's time belongs to p. */
+void dd_enter(dd_ctx *c, dd_phase p);
 
 /** Processors of all OpenMP places (OMP_PROC_BIND, OMP_PLACES), set in the bitmap of `size` bytes; 0 when OpenMP binds
  *  nothing. With binding, the library pins the first thread at start-up, so that its own mask says one processor. */

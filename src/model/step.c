@@ -265,6 +265,7 @@ typedef struct update_args {
 
 static void update_team(dd_ctx *c, void *arg) {
   const update_args *u = arg;
+  dd_enter(c, DD_PHASE_UPDATE);
   dd_model *m = u->m;
   for (int n = 0; n < m->layout.count; n++) {
     const dd_tensor *t = m->layout.tensors + n;

@@ -52,6 +52,7 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
 }
 
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {
+  dd_enter(c, DD_PHASE_ATTENTION);
   const dd_kernels *kn = c->k;
   const int64_t heads = a->B * a->H, blocks = dd_pieces(a->T, QB);
   /* Few heads and many threads: also split the queries (keys are then packed once per part). */
@@ -91,6 +92,7 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
 
 void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float *qkv, const float *max,
                            const float *inv, const dd_attention *a) {
+  dd_enter(c, DD_PHASE_ATTENTION_BACK);
   const dd_kernels *kn = c->k;
   DD_FOR(c, bh, a->B * a->H) {
     const head h = head_of(c, qkv, a, bh);

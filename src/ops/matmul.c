@@ -21,6 +21,7 @@ static const float *packed_at(const dd_kernels *kn, const dd_packed *p, int64_t 
 }
 
 void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs) {
+  dd_enter(c, DD_PHASE_PACK);
   const int64_t strips = dd_pieces(p->n, STRIP), blocks = dd_pieces(p->k, c->k->kc);
   DD_FOR(c, i, strips * blocks) {
     const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = dd_min64(c->k->kc, p->k - k0);
@@ -31,6 +32,7 @@ void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_
 
 void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                const dd_epilogue *e) {
+  dd_enter(c, DD_PHASE_MATMUL);
   const dd_kernels *kn = c->k;
   const int64_t row_blocks = dd_pieces(m, MC), all_strips = dd_pieces(w->n, STRIP);
   /* As few column splits as give every thread about four tasks: each split packs the rows of x again. */
@@ -52,6 +54,7 @@ void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_pack
 }
 
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in) {
+  dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
   /* Shrink tiles until every thread has work; smaller tiles only pack more. */
   int64_t mo = dd_min64(DW_ROWS, dd_round_up(out, MC)), ni = dd_min64(DW_COLS, dd_round_up(in, STRIP));

@@ -2,12 +2,14 @@
 #include "ops/ops.h"
 
 void dd_norm_partials(dd_ctx *c, double *partial, const float *g, int64_t n) {
+  dd_enter(c, DD_PHASE_FOLD);
   DD_FOR(c, i, dd_pieces(n, DD_NORM_CHUNK)) {
     partial[i] = c->k->sumsq(g + i * DD_NORM_CHUNK, dd_min64(DD_NORM_CHUNK, n - i * DD_NORM_CHUNK));
   }
 }
 
 void dd_accumulate(dd_ctx *c, float *dst, const float *src, int64_t n) {
+  dd_enter(c, DD_PHASE_FOLD);
   DD_FOR(c, i, dd_pieces(n, DD_NORM_CHUNK)) {
     const int64_t at = i * DD_NORM_CHUNK;
     c->k->add(dst + at, dst + at, src + at, dd_min64(DD_NORM_CHUNK, n - at));

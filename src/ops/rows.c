@@ -9,6 +9,7 @@ int64_t dd_partial_size(int64_t rows, int64_t C) { return chunks_of(rows) * 4 * 
 
 void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const float *x, const float *w,
                           const float *b, int64_t rows, int64_t C) {
+  dd_enter(c, DD_PHASE_NORM);
   DD_FOR(c, i, chunks_of(rows)) {
     for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++)
       c->k->layernorm(out + r * C, mean + r, rstd + r, x + r * C, w, b, C);
@@ -28,6 +29,7 @@ static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
                            const float *w, const float *mean, const float *rstd, int64_t rows, int64_t C,
                            float *partial) {
+  dd_enter(c, DD_PHASE_NORM_BACK);
   const int64_t ld = 2 * C;
   DD_FOR(c, i, chunks_of(rows)) {
     float *pw = partial + i * ld, *pb = db ? pw + C : NULL;
@@ -44,6 +46,7 @@ void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const f
 }
 
 void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial) {
+  dd_enter(c, DD_PHASE_BIAS_BACK);
   DD_FOR(c, i, chunks_of(rows)) {
     float *p = partial + i * n;
     memcpy(p, dy + i * DD_ROW_CHUNK * n, (size_t)n * sizeof *p);
@@ -56,6 +59,7 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
 }
 
 void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d) {
+  dd_enter(c, DD_PHASE_NORM_BACK);
   DD_FOR(c, i, chunks_of(rows)) {
     dd_drop row = *d;
     for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
@@ -67,6 +71,7 @@ void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int6
 
 void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte, const float *wpe, int64_t B, int64_t T,
                       int64_t C, const dd_drop *d) {
+  dd_enter(c, DD_PHASE_EMBED);
   DD_FOR(c, i, chunks_of(B * T)) {
     dd_drop row = *d;
     for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, B * T); r++) {
@@ -79,6 +84,7 @@ void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte,
 
 void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, const int32_t *idx, int64_t B, int64_t T,
                        int64_t S, int64_t C) {
+  dd_enter(c, DD_PHASE_EMBED_BACK);
   /* Columns are split, tokens are not: each element adds up in token order. */
   enum { STRIP = 16 };
   DD_FOR(c, i, dd_pieces(C, STRIP)) {
@@ -100,6 +106,7 @@ void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, con
 }
 
 void dd_loss_rows(dd_ctx *c, double *loss, float *logits, const int32_t *targets, int64_t rows, int64_t V, float g) {
+  dd_enter(c, DD_PHASE_LOSS);
   DD_FOR(c, i, chunks_of(rows)) {
     for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
       float *l = logits + r * V, max, sum;
