@@ -7,6 +7,7 @@
 #include "simd.h"
 
 #define TILE_NR (2 * TW)
+#include "pack.h"
 #define R1(X) X(0)
 #define R2(X) R1(X) X(1)
 #define R3(X) R2(X) X(2)
@@ -93,36 +94,6 @@ static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float
       else tile_edge(mr, nc, kk, ap, b, cp, ldc, mode);
     }
   }
-}
-
-/* One panel of w lanes: dst[k*w + r] = src[r*rs + k*cs] for r < rows, +0 for the rest. */
-VI void pack_panel(float *dst, int64_t w, int64_t rows, int64_t kk, const float *src, int64_t rs, int64_t cs) {
-  if (rows == w && rs == 1) {
-    for (int64_t k = 0; k < kk; k++) memcpy(dst + k * w, src + k * cs, (size_t)w * sizeof *dst);
-    return;
-  }
-  if (rows < w) memset(dst, 0, (size_t)(w * kk) * sizeof *dst);
-  if (cs == 1 && rows == w) { /* transpose in strips of 16 k, so that each source line is used whole */
-    int64_t k = 0;
-    for (; k + 16 <= kk; k += 16)
-      for (int64_t r = 0; r < w; r++)
-        for (int64_t i = 0; i < 16; i++) dst[(k + i) * w + r] = src[r * rs + k + i];
-    for (; k < kk; k++)
-      for (int64_t r = 0; r < w; r++) dst[k * w + r] = src[r * rs + k];
-    return;
-  }
-  for (int64_t k = 0; k < kk; k++)
-    for (int64_t r = 0; r < rows; r++) dst[k * w + r] = src[r * rs + k * cs];
-}
-
-static void k_pack_a(float *dst, int64_t m, int64_t kk, const float *src, int64_t rs, int64_t cs) {
-  for (int64_t i = 0; i < m; i += TILE_MR, dst += TILE_MR * kk)
-    pack_panel(dst, TILE_MR, m - i < TILE_MR ? m - i : TILE_MR, kk, src + i * rs, rs, cs);
-}
-
-static void k_pack_b(float *dst, int64_t kk, int64_t n, const float *src, int64_t rs, int64_t cs) {
-  for (int64_t j = 0; j < n; j += TILE_NR, dst += TILE_NR * kk)
-    pack_panel(dst, TILE_NR, n - j < TILE_NR ? n - j : TILE_NR, kk, src + j * cs, cs, rs);
 }
 
 /* Twelve independent chains on operands that stay in registers. They start from different memory, or a compiler would

@@ -141,4 +141,5 @@ VI void tv_store(float *p, tv x) { _mm256_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm256_broadcast_ss(p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm256_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm256_add_ps(x, y); }
+#include "x86_transpose.h"
 #endif

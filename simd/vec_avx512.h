@@ -118,4 +118,5 @@ VI void tv_store(float *p, tv x) { _mm512_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm512_set1_ps(*p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm512_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm512_add_ps(x, y); }
+#include "x86_transpose.h"
 #endif
