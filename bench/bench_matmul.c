@@ -29,7 +29,7 @@ static void team(dd_ctx *c, void *arg) {
   if (j->what == PEAK) j->peak[c->tid] = dd_machine_peak(c->k, 3);
   else if (j->what == FORWARD) dd_matmul(c, j->y, j->x, j->in, &j->packed, j->rows, NULL);
   else if (j->what == BACKWARD) dd_matmul(c, j->x, j->y, j->out, &j->packed, j->rows, NULL);
-  else dd_matmul_dweight(c, j->w, j->y, j->x, j->rows, j->out, j->in);
+  else dd_matmul_dweight(c, j->w, j->y, j->x, j->rows, j->out, j->in, 0);
 }
 
 static void pack_team(dd_ctx *c, void *arg) {

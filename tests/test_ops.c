@@ -101,7 +101,7 @@ static void test_matmul(void **state) {
 
 static void dweight_team(dd_ctx *c, void *arg) {
   const matmul *q = arg;
-  dd_matmul_dweight(c, q->out, q->w, q->x, q->m, q->n, q->k);
+  dd_matmul_dweight(c, q->out, q->w, q->x, q->m, q->n, q->k, 0);
 }
 /* dw[n][k] from dy[m][n] and x[m][k]. */
 static void test_dweight(void **state) {

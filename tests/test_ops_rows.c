@@ -17,7 +17,7 @@ static void norm_team(dd_ctx *c, void *arg) {
 }
 static void norm_back_team(dd_ctx *c, void *arg) {
   const norm *q = arg;
-  dd_layernorm_backward(c, q->dres, q->dw, q->db, q->dy, q->x, q->w, q->mean, q->rstd, q->rows, q->C, q->partial);
+  dd_layernorm_backward(c, q->dres, q->dw, q->db, q->dy, q->x, q->w, q->mean, q->rstd, q->rows, q->C, q->partial, 0);
 }
 static double norm_double(const void *arg) {
   const norm *q = arg;
@@ -142,7 +142,7 @@ typedef struct rows {
 } rows;
 static void bias_team(dd_ctx *c, void *arg) {
   const rows *q = arg;
-  dd_bias_backward(c, q->dst, q->src, q->T, q->C, q->partial);
+  dd_bias_backward(c, q->dst, q->src, q->T, q->C, q->partial, 0);
 }
 static void dropout_team(dd_ctx *c, void *arg) {
   const rows *q = arg;

@@ -4,6 +4,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* Tokens per slice and thread: enough work between two barriers, few enough for a layer to stay in the last cache. */
+enum { SLICE_TOKENS = 512 };
+
 /* With arenas that have no memory yet this only adds up sizes. */
 static float *floats(dd_arena *a, int64_t n) { return dd_arena_take(a, (size_t)n * sizeof(float)); }
 
@@ -42,7 +45,7 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
 static void take_acts(dd_model *m) {
   dd_arena *a = &m->acts;
   const dd_shape *s = &m->o.shape;
-  const int64_t N = m->o.B * m->o.T, C = s->C;
+  const int64_t all = m->o.B * m->o.T, N = m->o.slice * m->o.T, C = s->C;
   m->embed = floats(a, N * C);
   for (int64_t l = 0; l < s->L; l++) {
     if (l && !m->o.train) { /* nothing is kept for backward: one set serves all layers (out doubles as input) */
@@ -61,10 +64,10 @@ static void take_acts(dd_model *m) {
   }
   m->lnf = floats(a, N * C), m->lnf_mean = floats(a, N), m->lnf_rstd = floats(a, N);
   m->logits = floats(a, N * s->V);
-  m->row_loss = dd_arena_take(a, (size_t)N * sizeof(double));
+  m->row_loss = dd_arena_take(a, (size_t)all * sizeof(double));
   if (!m->o.train) return;
   m->norm_partial = dd_arena_take(a, (size_t)(m->layout.floats / DD_NORM_CHUNK + 1) * sizeof(double));
-  m->dres = floats(a, N * C), m->dsite = floats(a, N * C), m->dnarrow = floats(a, N * C);
+  m->dres = floats(a, all * C), m->dsite = floats(a, N * C), m->dnarrow = floats(a, N * C);
   m->dwide = floats(a, N * 4 * C), m->dqkv = floats(a, N * 3 * C);
   m->partial = floats(a, dd_partial_size(N, C));
 }
@@ -75,8 +78,16 @@ static size_t scratch_bytes(const dd_model_options *o) {
   return (size_t)(a > b ? a : b) * sizeof(float);
 }
 
-static int allocate(dd_model *m, const dd_model_options *o, dd_error *err) {
+int64_t dd_model_slice(const dd_model_options *o, int threads) {
+  const int64_t wanted = o->slice ? o->slice : dd_pieces(SLICE_TOKENS * threads, o->T);
+  int64_t aligned = 1; /* sequences that make whole chunks */
+  while (o->train && aligned < o->B && aligned * o->T % DD_TOKEN_CHUNK) aligned++;
+  return dd_min64(dd_round_up(wanted, aligned), o->B);
+}
+
+static int allocate(dd_model *m, const dd_model_options *o, int threads, dd_error *err) {
   m->o = *o;
+  m->o.slice = dd_model_slice(o, threads);
   int rc = dd_layout_create(&m->layout, &o->shape, err);
   if (rc) return rc;
   const size_t L = (size_t)o->shape.L;
@@ -92,7 +103,7 @@ static int allocate(dd_model *m, const dd_model_options *o, dd_error *err) {
 uint64_t dd_model_bytes(const dd_model_options *o, const dd_kernels *k, int threads) {
   dd_model *m = calloc(1, sizeof *m);
   uint64_t bytes = 0;
-  if (m && !allocate(m, o, NULL)) {
+  if (m && !allocate(m, o, threads, NULL)) {
     take_weights(m, k);
     take_acts(m);
     bytes = m->weights.used + m->acts.used + scratch_bytes(o) * (uint64_t)threads;
@@ -105,7 +116,7 @@ int dd_model_create(dd_model **out, const dd_model_options *o, const dd_kernels 
   *out = NULL;
   dd_model *m = calloc(1, sizeof *m);
   if (!m) return dd_fail(err, DD_E_RUNTIME, "out of memory for the model");
-  int rc = allocate(m, o, err);
+  int rc = allocate(m, o, threads, err);
   if (!rc) rc = dd_team_create(&m->team, threads, scratch_bytes(o), k, err);
   if (!rc) { /* first count, then take for real */
     take_weights(m, k);

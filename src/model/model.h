@@ -4,6 +4,10 @@
  *   dd_model_update             norm, clip, AdamW
  *   dd_model_losses             forward only, dropout off: evaluation
  *
+ * A micro-batch goes forward and backward slice by slice (a few sequences at a time), so that activations stay near the
+ * processor and take little memory. Slices end where the chunks of the weight gradients do (DD_TOKEN_CHUNK), and every
+ * sum over tokens goes on where the slice before left it: the bits are those of the whole micro-batch at once.
+ *
  * Memory is three arenas sized at creation; no call allocates after that. */
 #ifndef DD_MODEL_MODEL_H
 #define DD_MODEL_MODEL_H
@@ -18,11 +22,12 @@ typedef struct dd_model_options {
   dd_shape shape;
   int64_t B, T;         /* largest micro-batch: sequences, tokens per sequence (T <= shape.S) */
   int64_t accumulation; /* micro-batches per step */
+  int64_t slice;        /* sequences that go forward and backward together, see dd_model_slice(); 0: chosen */
   int train;            /* 0: no gradients, no optimizer state */
   uint64_t seed;
 } dd_model_options;
 
-/* Activations of one layer that backward needs; N = B*T. */
+/* Activations of one layer that backward needs; N = rows (tokens) of a slice. */
 typedef struct dd_layer_acts {
   float *ln1, *ln1_mean, *ln1_rstd; /* [N][C], [N], [N] */
   float *qkv;                       /* [N][3C] */
@@ -50,14 +55,18 @@ typedef struct dd_model {
   int packs_valid;       /* packed weights are those of param */
   dd_layer_acts *layer;  /* [L]; without train all share one */
   float *embed, *lnf, *lnf_mean, *lnf_rstd, *logits;     /* [N][C] ... [N][V] */
-  float *dres, *dsite, *dwide, *dnarrow, *dqkv, *partial; /* backward: [N][C], [N][C], [N][4C], [N][C], [N][3C] */
-  double *row_loss, *norm_partial;
+  float *dsite, *dwide, *dnarrow, *dqkv, *partial; /* backward: [N][C], [N][4C], [N][C], [N][3C] */
+  float *dres;                                     /* [B*T][C] gradient of the residual stream; at the end of embed */
+  double *row_loss, *norm_partial;                 /* [B*T], ... */
   float *tree[64];  /* gradient sums of aligned groups of 2^i micro-batches */
   int64_t update;   /* updates done: t of AdamW's bias correction */
   double beta1_t, beta2_t; /* beta^update, by repeated products */
   uint64_t bytes;   /* all arenas */
 } dd_model;
 
+/** Sequences per slice for a model: o->slice rounded up to what the chunks of the weight gradients allow, or, if that is
+ *  0, enough to keep `threads` busy; at most B. Decides speed and memory, never bits. */
+int64_t dd_model_slice(const dd_model_options *o, int threads);
 /** Memory a model would take, in bytes. */
 uint64_t dd_model_bytes(const dd_model_options *o, const dd_kernels *k, int threads);
 /** team is created here: threads, tier k. Parameters are zero until dd_model_init or a load. */
@@ -89,8 +98,8 @@ void dd_model_update(dd_model *m, const dd_update *u, double norm);
 
 /** Cross-entropy of each position without dropout: loss[B*T]. B*T at most that of the options. */
 void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T, double *loss);
-/** Logits of the last forward pass of dd_model_losses-like kind: forward only, [B*T][V] in m->logits. rate: dropout
- *  rates or NULL. */
+/** Forward only: logits of all positions, [B*T][V] in m->logits. B*T at most the rows of a slice (create the model with
+ *  slice = B). rate: dropout rates or NULL. */
 void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step, const double *rate);
 
 /** Multiplications and additions of one training step per token, counted as the papers do: 6 x matmul parameters +

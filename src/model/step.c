@@ -7,19 +7,20 @@
 
 typedef struct pass {
   dd_model *m;
-  const int32_t *idx, *targets;
-  int64_t B, T, micro, step;
+  const int32_t *idx, *targets; /* of the slice */
+  int64_t B, T, micro, step;    /* B: sequences of the micro-batch */
+  int64_t first, count;         /* sequences of the slice */
   uint32_t threshold[DD_SITES];
   float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
 } pass;
 
 static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
   const uint64_t seed = s->m->o.seed;
-  const int64_t rows = s->B * s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1);
+  const int64_t rows = s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1); /* of one sequence */
   const uint32_t t = s->threshold[site];
   return (dd_drop){.key0 = (uint32_t)seed,
                    .key1 = (uint32_t)(seed >> 32),
-                   .c1 = (uint32_t)(s->micro * rows),
+                   .c1 = (uint32_t)((s->micro * s->B + s->first) * rows),
                    .c2 = (uint32_t)DD_PURPOSE_DROPOUT << 24 | (uint32_t)layer << 8 | (uint32_t)site,
                    .c3 = (uint32_t)s->step,
                    .threshold = t,
@@ -58,8 +59,8 @@ static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
   const dd_layer_params *p = m->p.layer + l;
   const dd_layer_packs *w = m->packs + l;
   const dd_layer_acts *y = m->layer + l;
-  const int64_t N = s->B * s->T, C = m->o.shape.C, H = m->o.shape.H;
-  const dd_attention att = {s->B, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
+  const int64_t N = s->count * s->T, C = m->o.shape.C, H = m->o.shape.H;
+  const dd_attention att = {s->count, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
 
   dd_layernorm_forward(c, y->ln1, y->ln1_mean, y->ln1_rstd, x, p->ln1_w, p->ln1_b, N, C);
   dd_barrier(c);
@@ -82,64 +83,64 @@ static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
 }
 
 /* dres: gradient of the block's output on entry, of its input on return. */
-static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
+static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, float *dres) {
   dd_model *m = s->m;
   const dd_layer_params *p = m->p.layer + l, *g = m->g.layer + l;
   const dd_layer_packs *w = m->packs + l;
   const dd_layer_acts *y = m->layer + l;
-  const int64_t N = s->B * s->T, C = m->o.shape.C, H = m->o.shape.H;
+  const int64_t N = s->count * s->T, C = m->o.shape.C, H = m->o.shape.H;
   const dd_drop mlp = drop_at(s, DD_SITE_MLP, l), proj = drop_at(s, DD_SITE_PROJ, l);
-  const dd_attention att = {s->B, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
+  const dd_attention att = {s->count, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
+  const int more = s->first > 0;
   const float *dout;
 
   /* out = mid + dropout(act W_out' + b) */
-  dout = m->dres;
+  dout = dres;
   if (mlp.threshold) {
-    dd_dropout_rows(c, m->dsite, m->dres, N, C, &mlp);
+    dd_dropout_rows(c, m->dsite, dres, N, C, &mlp);
     dd_barrier(c);
     dout = m->dsite;
   }
-  dd_matmul(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_gelu_backward, .pre = y->fc});
-  dd_matmul_dweight(c, g->out_w, dout, y->act, N, C, 4 * C);
-  if (g->out_b) dd_bias_backward(c, g->out_b, dout, N, C, m->partial);
+  dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_gelu_backward, .pre = y->fc});
+  dd_matmul_dweight(c, g->out_w, dout, y->act, N, C, 4 * C, more);
+  if (g->out_b) dd_bias_backward(c, g->out_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
   /* fc = ln2 W_fc' + b */
-  dd_matmul(c, m->dnarrow, m->dwide, 4 * C, &w->fc_back, N, NULL);
-  dd_matmul_dweight(c, g->fc_w, m->dwide, y->ln2, N, 4 * C, C);
-  if (g->fc_b) dd_bias_backward(c, g->fc_b, m->dwide, N, 4 * C, m->partial);
+  dd_matmul_dx(c, m->dnarrow, m->dwide, 4 * C, &w->fc_back, N, NULL);
+  dd_matmul_dweight(c, g->fc_w, m->dwide, y->ln2, N, 4 * C, C, more);
+  if (g->fc_b) dd_bias_backward(c, g->fc_b, m->dwide, N, 4 * C, m->partial, more);
   else dd_barrier(c);
-  dd_layernorm_backward(c, m->dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
-                        m->partial);
+  dd_layernorm_backward(c, dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
+                        m->partial, more);
   /* mid = x + dropout(att W_att' + b) */
-  dout = m->dres;
+  dout = dres;
   if (proj.threshold) {
-    dd_dropout_rows(c, m->dsite, m->dres, N, C, &proj);
+    dd_dropout_rows(c, m->dsite, dres, N, C, &proj);
     dd_barrier(c);
     dout = m->dsite;
   }
-  dd_matmul(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
-  dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C);
-  if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial);
+  dd_matmul_dx(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
+  dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C, more);
+  if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
   dd_attention_backward(c, m->dqkv, m->dnarrow, y->qkv, y->att_max, y->att_inv, &att);
   dd_barrier(c);
   /* qkv = ln1 W_qkv' + b */
-  dd_matmul(c, m->dnarrow, m->dqkv, 3 * C, &w->qkv_back, N, NULL);
-  dd_matmul_dweight(c, g->qkv_w, m->dqkv, y->ln1, N, 3 * C, C);
-  if (g->qkv_b) dd_bias_backward(c, g->qkv_b, m->dqkv, N, 3 * C, m->partial);
+  dd_matmul_dx(c, m->dnarrow, m->dqkv, 3 * C, &w->qkv_back, N, NULL);
+  dd_matmul_dweight(c, g->qkv_w, m->dqkv, y->ln1, N, 3 * C, C, more);
+  if (g->qkv_b) dd_bias_backward(c, g->qkv_b, m->dqkv, N, 3 * C, m->partial, more);
   else dd_barrier(c);
-  dd_layernorm_backward(c, m->dres, g->ln1_w, g->ln1_b, m->dnarrow, x, p->ln1_w, y->ln1_mean, y->ln1_rstd, N, C,
-                        m->partial);
+  dd_layernorm_backward(c, dres, g->ln1_w, g->ln1_b, m->dnarrow, x, p->ln1_w, y->ln1_mean, y->ln1_rstd, N, C,
+                        m->partial, more);
 }
 
 static const float *block_input(const dd_model *m, int64_t l) { return l ? m->layer[l - 1].out : m->embed; }
 
 static void forward(dd_ctx *c, const pass *s) {
   dd_model *m = s->m;
-  const int64_t N = s->B * s->T, C = m->o.shape.C;
+  const int64_t N = s->count * s->T, C = m->o.shape.C;
   const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
-  if (!m->packs_valid) pack_weights(c, m);
-  dd_embed_forward(c, m->embed, s->idx, m->p.wte, m->p.wpe, s->B, s->T, C, &d);
+  dd_embed_forward(c, m->embed, s->idx, m->p.wte, m->p.wpe, s->count, s->T, C, &d);
   dd_barrier(c);
   for (int64_t l = 0; l < m->o.shape.L; l++) block_forward(c, s, l, block_input(m, l));
   dd_layernorm_forward(c, m->lnf, m->lnf_mean, m->lnf_rstd, block_input(m, m->o.shape.L), m->p.lnf_w, m->p.lnf_b, N, C);
@@ -147,7 +148,7 @@ static void forward(dd_ctx *c, const pass *s) {
   dd_matmul(c, m->logits, m->lnf, C, &m->head, N, NULL);
   dd_barrier(c);
   if (s->targets) {
-    dd_loss_rows(c, m->row_loss, m->logits, s->targets, N, m->o.shape.V, s->g);
+    dd_loss_rows(c, m->row_loss + s->first * s->T, m->logits, s->targets, N, m->o.shape.V, s->g);
     dd_barrier(c);
   }
 }
@@ -158,21 +159,21 @@ static void zero_rows(dd_ctx *c, float *x, int64_t rows, int64_t n) {
 
 static void backward(dd_ctx *c, const pass *s) {
   dd_model *m = s->m;
-  const int64_t N = s->B * s->T, C = m->o.shape.C, V = m->o.shape.V;
+  const int64_t N = s->count * s->T, C = m->o.shape.C, V = m->o.shape.V;
   const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
-  zero_rows(c, m->dres, N, C);
-  dd_matmul(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL); /* logits hold their gradient now */
-  dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C);
+  const int more = s->first > 0;
+  float *dres = m->dres + s->first * s->T * C;
+  zero_rows(c, dres, N, C);
+  dd_matmul_dx(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL); /* logits hold their gradient now */
+  dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C, more);
   dd_barrier(c);
-  dd_layernorm_backward(c, m->dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
-                        m->lnf_mean, m->lnf_rstd, N, C, m->partial);
-  for (int64_t l = m->o.shape.L - 1; l >= 0; l--) block_backward(c, s, l, block_input(m, l));
+  dd_layernorm_backward(c, dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
+                        m->lnf_mean, m->lnf_rstd, N, C, m->partial, more);
+  for (int64_t l = m->o.shape.L - 1; l >= 0; l--) block_backward(c, s, l, block_input(m, l), dres);
   if (d.threshold) {
-    dd_dropout_rows(c, m->dres, m->dres, N, C, &d);
+    dd_dropout_rows(c, dres, dres, N, C, &d);
     dd_barrier(c);
   }
-  dd_embed_backward(c, m->g.wte, m->g.wpe, m->dres, s->idx, s->B, s->T, m->o.shape.S, C);
-  dd_barrier(c);
 }
 
 static void copy_flat(dd_ctx *c, float *dst, const float *src, int64_t n) {
@@ -207,11 +208,25 @@ static void fold_gradient(dd_ctx *c, const pass *s) {
 }
 
 static void train_team(dd_ctx *c, void *arg) {
-  const pass *s = arg;
-  forward(c, s);
-  if (s->g > 0) {
-    backward(c, s);
-    if (s->m->o.accumulation > 1) fold_gradient(c, s);
+  const pass *all = arg;
+  dd_model *m = all->m;
+  const int64_t rows = m->o.slice * m->o.T; /* a micro-batch of shorter sequences has more of them in a slice */
+  const int64_t slice = all->T == m->o.T ? m->o.slice : rows / all->T;
+  if (!m->packs_valid) pack_weights(c, m);
+  for (int64_t first = 0; first < all->B; first += slice) {
+    pass s = *all;
+    s.first = first;
+    s.count = dd_min64(slice, all->B - first);
+    s.idx += first * s.T;
+    if (s.targets) s.targets += first * s.T;
+    forward(c, &s);
+    if (s.g > 0) backward(c, &s);
+  }
+  if (all->g > 0) {
+    /* After the head's share of wte from all slices, as if there were one. */
+    dd_embed_backward(c, m->g.wte, m->g.wpe, m->dres, all->idx, all->B, all->T, m->o.shape.S, m->o.shape.C);
+    dd_barrier(c);
+    if (m->o.accumulation > 1) fold_gradient(c, all);
   }
 }
 

@@ -30,9 +30,8 @@ void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_
   }
 }
 
-void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
-               const dd_epilogue *e) {
-  dd_enter(c, DD_PHASE_MATMUL);
+static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
+                    const dd_epilogue *e) {
   const dd_kernels *kn = c->k;
   const int64_t row_blocks = dd_pieces(m, MC), all_strips = dd_pieces(w->n, STRIP);
   /* As few column splits as give every thread about four tasks: each split packs the rows of x again. */
@@ -53,7 +52,20 @@ void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_pack
   }
 }
 
-void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in) {
+void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
+               const dd_epilogue *e) {
+  dd_enter(c, DD_PHASE_MATMUL);
+  product(c, out, x, ldx, w, m, e);
+}
+
+void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_packed *w, int64_t m,
+                  const dd_epilogue *e) {
+  dd_enter(c, DD_PHASE_MATMUL_BACK);
+  product(c, dx, dy, ldy, w, m, e);
+}
+
+void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
+                       int more) {
   dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
   /* Shrink tiles until every thread has work; smaller tiles only pack more. */
@@ -70,7 +82,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       kn->pack_a(pa, no, kc, dy + t * out + o, 1, out);
       kn->pack_b(pb, kc, nn, x + t * in + i, in, 1);
-      kn->gemm(no, nn, kc, pa, pb, dw + o * in + i, in, t ? DD_GEMM_ADD : DD_GEMM_SET);
+      kn->gemm(no, nn, kc, pa, pb, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
 }

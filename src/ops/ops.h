@@ -43,8 +43,13 @@ typedef struct dd_epilogue {
 /** out[m][n] = x[m][k] times packed[k][n], each element one chain over k; then the epilogue (may be NULL). ldx: row
  *  stride of x. */
 void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m, const dd_epilogue *e);
-/** dw[o][i] = sum over rows t of dy[t][o] * x[t][i]: chains over chunks of DD_TOKEN_CHUNK rows, added in order. */
-void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in);
+/** The same on the way back: dx from dy and the weights packed untransposed. */
+void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_packed *w, int64_t m,
+                  const dd_epilogue *e);
+/** dw[o][i] (+)= sum over rows t of dy[t][o] * x[t][i]: chains over chunks of DD_TOKEN_CHUNK rows, added in order. more:
+ *  0: dw begins here; 1: these rows follow those that dw already has (a multiple of DD_TOKEN_CHUNK). */
+void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
+                       int more);
 /** Floats of per-thread scratch that matmuls need. */
 int64_t dd_matmul_scratch(void);
 
@@ -77,13 +82,13 @@ int64_t dd_attention_scratch(int64_t T, int64_t hs);
 
 void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const float *x, const float *w,
                           const float *b, int64_t rows, int64_t C);
-/** dres += gradient through LayerNorm; dw, db (db may be NULL) are written. partial: dd_partial_size floats, shared.
- *  Has barriers inside and ends with a barrier. */
+/** dres += gradient through LayerNorm; dw, db (db may be NULL) are written, or added to when the rows are `more` of
+ *  those that came before (a multiple of DD_ROW_CHUNK). partial: dd_partial_size floats, shared. Has barriers inside and ends with a barrier. */
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
                            const float *w, const float *mean, const float *rstd, int64_t rows, int64_t C,
-                           float *partial);
-/** db[n] = sum of the rows of dy[rows][n]. Barriers inside, ends with a barrier. */
-void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial);
+                           float *partial, int more);
+/** db[n] (+)= sum of the rows of dy[rows][n], `more` as above. Barriers inside, ends with a barrier. */
+void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial, int more);
 int64_t dd_partial_size(int64_t rows, int64_t C);
 /** dst = dropout(src), rows x C; d->c1 is the row of row 0. */
 void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d);

@@ -16,19 +16,19 @@ void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const
   }
 }
 
-/* out[n] = partial[0] + partial[1] + ..., partials of stride ld. */
-static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_t n, int64_t chunks) {
+/* out[n] = (more: out +) partial[0] + partial[1] + ..., partials of stride ld. */
+static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_t n, int64_t chunks, int more) {
   enum { STRIP = 64 };
   DD_FOR(c, i, dd_pieces(n, STRIP)) {
     const int64_t at = i * STRIP, cols = dd_min64(STRIP, n - at);
-    memcpy(out + at, partial + at, (size_t)cols * sizeof *out);
-    for (int64_t j = 1; j < chunks; j++) c->k->add(out + at, out + at, partial + j * ld + at, cols);
+    if (!more) memcpy(out + at, partial + at, (size_t)cols * sizeof *out);
+    for (int64_t j = !more; j < chunks; j++) c->k->add(out + at, out + at, partial + j * ld + at, cols);
   }
 }
 
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
                            const float *w, const float *mean, const float *rstd, int64_t rows, int64_t C,
-                           float *partial) {
+                           float *partial, int more) {
   dd_enter(c, DD_PHASE_NORM_BACK);
   const int64_t ld = 2 * C;
   DD_FOR(c, i, chunks_of(rows)) {
@@ -40,12 +40,12 @@ void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const f
     }
   }
   dd_barrier(c);
-  fold(c, dw, partial, ld, C, chunks_of(rows));
-  if (db) fold(c, db, partial + C, ld, C, chunks_of(rows));
+  fold(c, dw, partial, ld, C, chunks_of(rows), more);
+  if (db) fold(c, db, partial + C, ld, C, chunks_of(rows), more);
   dd_barrier(c);
 }
 
-void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial) {
+void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial, int more) {
   dd_enter(c, DD_PHASE_BIAS_BACK);
   DD_FOR(c, i, chunks_of(rows)) {
     float *p = partial + i * n;
@@ -54,7 +54,7 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
       c->k->add(p, p, dy + r * n, n);
   }
   dd_barrier(c);
-  fold(c, db, partial, n, n, chunks_of(rows));
+  fold(c, db, partial, n, n, chunks_of(rows), more);
   dd_barrier(c);
 }
 
