@@ -13,7 +13,10 @@ VI void pack_lanes(float *dst, int64_t w, int64_t rows, int64_t kk, const float 
     const float *s = src + r * rs;
     float *d = dst + r;
     int64_t k = 0;
-    for (; k + TQ <= kk; k += TQ) tq_transpose(d + k * w, w, s + k, rs);
+    for (; k + TQ <= kk; k += TQ) {
+      for (int64_t i = 4; i < 8; i++) __builtin_prefetch(s + i * rs + k); /* the next four lanes */
+      tq_transpose(d + k * w, w, s + k, rs);
+    }
     for (; k < kk; k++)
       for (int64_t i = 0; i < 4; i++) d[k * w + i] = s[i * rs + k];
   }

@@ -30,6 +30,18 @@ static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float
     }
 }
 
+static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
+                           int64_t ldc, dd_gemm_mode mode) {
+  for (int64_t i = 0; i < m; i++)
+    for (int64_t j = 0; j < n; j++) {
+      float *out = c + i * ldc + j, s = mode == DD_GEMM_CONTINUE ? *out : 0.f;
+      for (int64_t k = 0; k < kk; k++)
+        s = fmaf(a->data[i / MR * a->panel + k * a->step + i % MR], b->data[j / NR * b->panel + k * b->step + j % NR],
+                 s);
+      *out = mode == DD_GEMM_ADD ? *out + s : s;
+    }
+}
+
 static float bits_to_float(uint32_t u) {
   float f;
   memcpy(&f, &u, sizeof f);

@@ -22,6 +22,14 @@ typedef enum dd_gemm_mode {
   DD_GEMM_ADD       /* C = C + (chain from +0): the next chunk of a long sum */
 } dd_gemm_mode;
 
+/** An operand of gemm_strided where it lies: lane r (row of A or column of B) of panel p at k is
+ *  data[p*panel + k*step + r]. Packed: step MR or NR, panel that times kk. A row-major matrix whose rows are k: step =
+ *  row stride, panel = MR or NR. */
+typedef struct dd_operand {
+  const float *data;
+  int64_t step, panel;
+} dd_operand;
+
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */
 typedef struct dd_drop {
   uint32_t key0, key1; /* low, high half of the run's seed */
@@ -52,6 +60,10 @@ typedef struct dd_adamw {
   /* C[m][n] (row stride ldc) from packed A and B of the same kk: see dd_gemm_mode. */                                 \
   X(void, gemm, (int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,              \
                  dd_gemm_mode mode))                                                                                   \
+  /* The same product from operands in place. Of A only the m rows are read; of B all columns up to a multiple of the   \
+   * vector (NR/2), which must be there. */                                                                            \
+  X(void, gemm_strided, (int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,         \
+                         int64_t ldc, dd_gemm_mode mode))                                                              \
   /* dst[i] = e^src[i]; in place. <= 1.02 ulp (see vmath.h). */                                                        \
   X(void, exp, (float *dst, const float *src, int64_t n))                                                              \
   /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1); in place. */                          \
@@ -105,6 +117,7 @@ typedef struct dd_kernels {
 /* Bounds over all tiers, for scratch sizes. */
 #define DD_MR_MAX 12
 #define DD_NR_MAX 32
+#define DD_KC_MAX 512
 
 extern const dd_kernels dd_kernels_scalar;
 #ifdef DD_TIER_AVX2

@@ -110,7 +110,7 @@ VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, ui
 
 #define TW 16
 #define TILE_MR 12
-#define TILE_KC 256
+#define TILE_KC 384
 typedef __m512 tv;
 VI tv tv_zero(void) { return _mm512_setzero_ps(); }
 VI tv tv_load(const float *p) { return _mm512_loadu_ps(p); }

@@ -1,17 +1,23 @@
 /* Matrix products: a tiny micro-kernel (simd/tile.h) and the loops around it.
  *
  * Weights are packed once per step; rows of x are packed per thread in blocks that stay in the second cache. Work is a
- * grid of row blocks x column strips: any grid gives the same bits, so it may follow the number of threads. */
+ * grid of row parts x column parts: any grid gives the same bits, so it may follow the number of threads. */
 #include "ops/ops.h"
 #include <string.h>
 
-enum { MC = 48, DW_ROWS = 192, DW_COLS = 384, STRIP = 64 };
+enum {
+  MC = 192,      /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
+  STRIP = 128,   /* columns between two epilogues, which find them in the second cache; a multiple of 64 and NR */
+  TASKS = 2,     /* per thread, at least */
+  DW_ROWS = 768, /* tile of a weight gradient: x is packed by columns, dy read in place */
+  DW_COLS = 192
+};
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
-  const int64_t forward = (MC + DD_MR_MAX) * 512,
-                backward = (DW_ROWS + DD_MR_MAX + DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t forward = (MC + DD_MR_MAX) * DD_KC_MAX,
+                backward = (DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
   return forward > backward ? forward : backward;
 }
 
@@ -33,22 +39,28 @@ void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_
 static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                     const dd_epilogue *e) {
   const dd_kernels *kn = c->k;
-  const int64_t row_blocks = dd_pieces(m, MC), all_strips = dd_pieces(w->n, STRIP);
-  /* As few column splits as give every thread about four tasks: each split packs the rows of x again. */
-  int64_t splits = dd_pieces(4 * c->nthreads, row_blocks);
-  if (c->nthreads == 1) splits = 1;
-  if (splits > all_strips) splits = all_strips;
-  DD_FOR(c, task, row_blocks * splits) {
-    const int64_t row0 = task / splits * MC, rows = dd_min64(MC, m - row0), part = task % splits;
-    const int64_t col0 = dd_part_begin(all_strips, part, splits) * STRIP;
-    const int64_t cols = dd_min64(dd_part_begin(all_strips, part + 1, splits) * STRIP, w->n) - col0;
+  /* Rows in equal parts of whole tiles, an equal number for each thread. Where that leaves threads idle also columns:
+   * each part of them packs the rows of x again. */
+  const int64_t tiles = dd_pieces(m, kn->mr), strips = dd_pieces(w->n, STRIP);
+  int64_t row_parts = dd_min64(dd_round_up(dd_pieces(m, MC), c->nthreads), tiles);
+  int64_t col_parts = dd_min64(dd_pieces(TASKS * c->nthreads, row_parts), strips);
+  if (c->nthreads == 1) col_parts = 1;
+  DD_FOR(c, task, row_parts * col_parts) {
+    const int64_t rp = task / col_parts, cp = task % col_parts;
+    const int64_t row0 = dd_part_begin(tiles, rp, row_parts) * kn->mr;
+    const int64_t rows = dd_min64(dd_part_begin(tiles, rp + 1, row_parts) * kn->mr, m) - row0;
+    const int64_t col0 = dd_part_begin(strips, cp, col_parts) * STRIP;
+    const int64_t col_end = dd_min64(dd_part_begin(strips, cp + 1, col_parts) * STRIP, w->n);
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
       const int64_t kc = dd_min64(kn->kc, w->k - k0);
       kn->pack_a(c->scratch, rows, kc, x + row0 * ldx + k0, ldx, 1);
-      kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col0), out + row0 * w->n + col0, w->n,
-               k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+      for (int64_t col = col0; col < col_end; col += STRIP) {
+        const int64_t cols = dd_min64(STRIP, col_end - col);
+        kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col), out + row0 * w->n + col, w->n,
+                 k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+        if (e && k0 + kc == w->k) e->fn(kn, e, out, w->n, row0, rows, col, cols);
+      }
     }
-    if (e) e->fn(kn, e, out, w->n, row0, rows, col0, cols);
   }
 }
 
@@ -75,14 +87,14 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     else mo = dd_round_up(mo / 2, MC);
   }
   const int64_t cols = dd_pieces(in, ni);
-  float *pa = c->scratch, *pb = pa + (mo + DD_MR_MAX) * DD_TOKEN_CHUNK;
+  float *pb = c->scratch;
   DD_FOR(c, task, dd_pieces(out, mo) * cols) {
     const int64_t o = task / cols * mo, i = task % cols * ni, no = dd_min64(mo, out - o), nn = dd_min64(ni, in - i);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
-      kn->pack_a(pa, no, kc, dy + t * out + o, 1, out);
       kn->pack_b(pb, kc, nn, x + t * in + i, in, 1);
-      kn->gemm(no, nn, kc, pa, pb, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
+      kn->gemm_strided(no, nn, kc, &(dd_operand){dy + t * out + o, out, kn->mr}, &(dd_operand){pb, kn->nr, kn->nr * kc},
+                       dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
 }
