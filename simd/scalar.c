@@ -107,11 +107,17 @@ static void k_gelu(float *y, const float *x, int64_t n) {
   }
 }
 
-static void k_gelu_backward(float *dx, const float *x, const float *dy, int64_t n) {
+static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
   for (int64_t i = 0; i < n; i++) {
-    float e, cdf = cdf1(x[i], &e);
-    dx[i] = dy[i] * fmaf(x[i] * e, DD_INV_SQRT_2PI, cdf);
+    const float v = x[i];
+    float e, cdf = cdf1(v, &e);
+    k_gelu(y + i, &v, 1);
+    d[i] = fmaf(v * e, DD_INV_SQRT_2PI, cdf);
   }
+}
+
+static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
+  for (int64_t i = 0; i < n; i++) dst[i] = a[i] * b[i];
 }
 
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {
@@ -152,6 +158,11 @@ static void k_dropout(float *dst, const float *src, int64_t n, const dd_drop *d)
     if (!d->threshold) dst[c] = src[c];
     else dst[c] = draw1(d, d->col0 + c, &last) < d->threshold ? 0.f : src[c] * d->scale;
   }
+}
+
+static void k_dropout_pair(float *dst, const float *src, float *also, int64_t n, const dd_drop *d) {
+  k_dropout(dst, src, n, d);
+  k_dropout(also, also, n, d);
 }
 
 static void k_dropout_add(float *dst, const float *res, const float *src, int64_t n, const dd_drop *d) {

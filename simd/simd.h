@@ -68,12 +68,16 @@ typedef struct dd_adamw {
   X(void, exp, (float *dst, const float *src, int64_t n))                                                              \
   /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1); in place. */                          \
   X(void, gelu, (float *y, const float *x, int64_t n))                                                                 \
-  /* dx[i] = dy[i] * d/dx gelu(x[i]); dx may be dy. */                                                                 \
-  X(void, gelu_backward, (float *dx, const float *x, const float *dy, int64_t n))                                      \
+  /* The same y, and d[i] = d/dx gelu(x[i]) for the way back; y or d may be x. */                                      \
+  X(void, gelu_slope, (float *y, float *d, const float *x, int64_t n))                                                 \
   /* dst[i] = a[i] + b[i]; in place. */                                                                                \
   X(void, add, (float *dst, const float *a, const float *b, int64_t n))                                                \
+  /* dst[i] = a[i] * b[i]; in place. */                                                                                \
+  X(void, mul, (float *dst, const float *a, const float *b, int64_t n))                                                \
   /* dst[c] = kept ? src[c] * scale : +0, columns col0 + c of the row addressed by d; in place. */                   \
   X(void, dropout, (float *dst, const float *src, int64_t n, const dd_drop *d))                                        \
+  /* dst = dropout(src) and, with the same draws, also = dropout(also) in place; dst is neither. */                     \
+  X(void, dropout_pair, (float *dst, const float *src, float *also, int64_t n, const dd_drop *d))                      \
   /* dst[c] = fma(kept ? src[c] : +0, scale, res[c]); in place. */                                                     \
   X(void, dropout_add, (float *dst, const float *res, const float *src, int64_t n, const dd_drop *d))                  \
   /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                              \

@@ -48,17 +48,22 @@ static void k_gelu(float *y, const float *x, int64_t n) {
   }
 }
 
-static void k_gelu_backward(float *dx, const float *x, const float *dy, int64_t n) {
+static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
   EACH(c, n) {
     v16 v = ld(x, c, n), cdf, e;
     v16_cdf(v, &cdf, &e);
-    v16 d = v16_fma(v16_mul(v, e), v16_set(DD_INV_SQRT_2PI), cdf);
-    st(dx, v16_mul(ld(dy, c, n), d), c, n);
+    v16 r = v16_mul(v, cdf);
+    st(y, v16_select_nan(r, v16_nan(), r), c, n);
+    st(d, v16_fma(v16_mul(v, e), v16_set(DD_INV_SQRT_2PI), cdf), c, n);
   }
 }
 
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {
   EACH(c, n) st(dst, v16_add(ld(a, c, n), ld(b, c, n)), c, n);
+}
+
+static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
+  EACH(c, n) st(dst, v16_mul(ld(a, c, n), ld(b, c, n)), c, n);
 }
 
 enum { DRAW_BLOCKS = 4 }; /* blocks of 64 columns drawn at a time */
@@ -83,6 +88,18 @@ static void k_dropout(float *dst, const float *src, int64_t n, const dd_drop *d)
     return;
   }
   FOR_DRAWS(n, d, { st(dst, v16_keep(v16_mul(ld(src, c, n), scale), draw, d->threshold), c, n); });
+}
+
+static void k_dropout_pair(float *dst, const float *src, float *also, int64_t n, const dd_drop *d) {
+  v16 scale = v16_set(d->scale);
+  if (!d->threshold) {
+    memcpy(dst, src, (size_t)n * sizeof *dst);
+    return;
+  }
+  FOR_DRAWS(n, d, {
+    st(dst, v16_keep(v16_mul(ld(src, c, n), scale), draw, d->threshold), c, n);
+    st(also, v16_keep(v16_mul(ld(also, c, n), scale), draw, d->threshold), c, n);
+  });
 }
 
 static void k_dropout_add(float *dst, const float *res, const float *src, int64_t n, const dd_drop *d) {

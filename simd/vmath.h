@@ -34,7 +34,7 @@ VI v16 v16_exp(v16 x) {
 /* Worst errors of what is made of it:
  *   gelu            6.45 ulp for x >= -12.9, in the negative tail (x = -0x1.dbfa08p+0, all floats scanned);
  *                   10.1 ulp below, where the tail is subnormal (x = -0x1.a319bp+3, gelu = -0x1.e93a6cp-126)
- *   gelu_backward   2.3 * 2^-24 absolute, any x; 4.4 ulp for -12.9 <= x <= -1.5 and x >= 0, away from its zero at
+ *   gelu_slope      2.3 * 2^-24 absolute, any x; 4.4 ulp for -12.9 <= x <= -1.5 and x >= 0, away from its zero at
  *                   -0.7518 (every 257th float scanned)
  * *cdf = Phi(x), the standard normal distribution function; *e = exp(-x^2/2). |x| is clamped at 16 (Phi is 0 or 1). */
 VI void v16_cdf(v16 x, v16 *cdf, v16 *e) {

@@ -55,30 +55,51 @@ void kernel_gelu(void **state) {
 
 /* ---- two inputs, one output -------------------------------------------------------------------------------- */
 
-static void call_gelu_backward(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->gelu_backward(p[0], p[2], p[1], c->n);
+static void call_gelu_slope(const dd_kernels *k, void *const *p, const kcase *c) {
+  k->gelu_slope(p[1], p[0], p[2], c->n);
+}
+static void call_mul(const dd_kernels *k, void *const *p, const kcase *c) {
+  k->mul(p[0], p[1], p[2], c->n);
 }
 static void call_add(const dd_kernels *k, void *const *p, const kcase *c) {
   k->add(p[0], p[1], p[2], c->n);
 }
 
-static void gelu_backward_case(int64_t n, fill kind, uint64_t seed) {
-  kcase c = {.kernel = "gelu_backward",
-             .call = call_gelu_backward,
+static void gelu_slope_case(int64_t n, fill kind, uint64_t seed) {
+  kcase c = {.kernel = "gelu_slope",
+             .call = call_gelu_slope,
              .n = n,
              .kind = kind,
              .seed = seed,
-             .alias = {1},
+             .alias = {2},
              .any_nan = kind >= FILL_HUGE,
-             .op = {OP("dx", n, NULL), OP("dy", n, input(1)), OP("x", n, input(2))}};
+             .op = {OP("d", n, NULL), OP("y", n, NULL), OP("x", n, input(2))}};
   uint64_t s = seed;
-  fill_floats(input(1), n, kind, 1.f, &s);
   fill_floats(input(2), n, kind, n % 3 ? 3.f : 1.f, &s);
   check_case(&c);
 }
-void kernel_gelu_backward(void **state) {
+void kernel_gelu_slope(void **state) {
   (void)state;
-  each_case(gelu_backward_case, 0, FILL_KINDS);
+  each_case(gelu_slope_case, 0, FILL_KINDS);
+}
+
+static void mul_case(int64_t n, fill kind, uint64_t seed) {
+  kcase c = {.kernel = "mul",
+             .call = call_mul,
+             .n = n,
+             .kind = kind,
+             .seed = seed,
+             .alias = {1, 2},
+             .any_nan = kind >= FILL_HUGE,
+             .op = {OP("dst", n, NULL), OP("a", n, input(1)), OP("b", n, input(2))}};
+  uint64_t s = seed;
+  fill_floats(input(1), n, kind, 1.f, &s);
+  fill_floats(input(2), n, kind, 1.f, &s);
+  check_case(&c);
+}
+void kernel_mul(void **state) {
+  (void)state;
+  each_case(mul_case, 0, FILL_KINDS);
 }
 
 static void add_case(int64_t n, fill kind, uint64_t seed) {
@@ -194,6 +215,30 @@ void kernel_dropout_add(void **state) {
   each_case(dropout_add_case, 0, FILL_SPECIAL);
 }
 
+static void call_dropout_pair(const dd_kernels *k, void *const *p, const kcase *c) {
+  k->dropout_pair(p[0], p[1], p[2], c->n, &c->drop);
+}
+static void dropout_pair_case(int64_t n, fill kind, uint64_t seed) {
+  uint64_t s = seed;
+  for (int t = 0; t < THRESHOLDS; t++) {
+    kcase c = {.kernel = "dropout_pair",
+               .call = call_dropout_pair,
+               .n = n,
+               .kind = kind,
+               .seed = seed,
+               .drop = drop_at(thresholds[t], &s),
+               .any_nan = kind == FILL_HUGE,
+               .op = {OP("dst", n, NULL), OP("src", n, input(1)), OP("also", n, input(2))}};
+    fill_floats(input(1), n, kind, 1.f, &s);
+    fill_floats(input(2), n, kind, 1.f, &s);
+    check_case(&c);
+  }
+}
+void kernel_dropout_pair(void **state) {
+  (void)state;
+  each_case(dropout_pair_case, 0, FILL_SPECIAL);
+}
+
 static void draws_case(int64_t n, fill kind, uint64_t seed) { /* kind only varies the address */
   uint64_t s = seed;
   kcase c = {.kernel = "draws",
@@ -292,11 +337,14 @@ static struct {
   uint64_t want, got;
 } fingerprints[] = {
     {"gemm", 0x332697c596a606d2, 0},
+    {"gemm_strided", 0x332697c596a606d2, 0},
     {"exp", 0xcf6326bf588c470b, 0},
     {"gelu", 0x6eb3d91265de638a, 0},
-    {"gelu_backward", 0xceb32197a9642fdb, 0},
+    {"gelu_slope", 0x1d86728f7a10a032, 0},
     {"add", 0x53ac78b3b26fc6c3, 0},
+    {"mul", 0xb4e4af38ddb9b2a1, 0},
     {"dropout", 0x34a6f46714b662b9, 0},
+    {"dropout_pair", 0xc4e55bc615a53007, 0},
     {"dropout_add", 0x766a5ec6b9ef9dc8, 0},
     {"draws", 0xa6fed064c855bc40, 0},
     {"layernorm", 0xa9a56943a51ffc16, 0},

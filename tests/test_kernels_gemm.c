@@ -93,6 +93,7 @@ typedef struct product {
   dd_gemm_mode mode;
   int blocks; /* > 1: k is split, the later blocks continue the chain */
   int at_end;
+  int strided; /* gemm_strided, with every operand in place that may be */
   fill kind;
   uint64_t seed;
 } product;
@@ -110,7 +111,14 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   float *pb = guard_place(&g->pb, (size_t)bn * sizeof *pb, 64, p->at_end);
   t->pack_a(pa, p->m, kb, a + k0 * p->a.cs, p->a.rs, p->a.cs);
   t->pack_b(pb, kb, p->n, b + k0 * p->b.rs, p->b.rs, p->b.cs);
-  t->gemm(p->m, p->n, kb, pa, pb, c, p->ldc, mode);
+  if (!p->strided) {
+    t->gemm(p->m, p->n, kb, pa, pb, c, p->ldc, mode);
+    return;
+  }
+  dd_operand oa = {pa, t->mr, t->mr * kb}, ob = {pb, t->nr, t->nr * kb};
+  if (p->a.rs == 1) oa = (dd_operand){a + k0 * p->a.cs, p->a.cs, t->mr};
+  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0) ob = (dd_operand){b + k0 * p->b.rs, p->b.rs, t->nr};
+  t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
 }
 
 static void compare(const product *p, const char *tier, const char *with, const float *want, const float *got,
@@ -148,7 +156,7 @@ static void product_case(const product *p, rooms *g) {
       for (int64_t k = 0; k < p->k; k++) sum = fmaf(a[i * p->a.rs + k * p->a.cs], b[k * p->b.rs + j * p->b.cs], sum);
       *to = p->mode == DD_GEMM_ADD ? *to + sum : sum;
     }
-  kernel_result("gemm", chain, cn, sizeof *chain);
+  kernel_result(p->strided ? "gemm_strided" : "gemm", chain, cn, sizeof *chain);
 
   FOR_TIERS(t) {
     float *c = guard_place(&g->c, (size_t)cn * sizeof *c, sizeof *c, p->at_end);
@@ -168,8 +176,7 @@ static void product_case(const product *p, rooms *g) {
   free(scalar);
 }
 
-void kernel_gemm(void **state) {
-  (void)state;
+static void gemm_cases(int strided) {
   enum { MAX_M = 150, MAX_N = 230, MAX_K = 300 };
   rooms g = {guard_new(MAX_M * (2 * MAX_K + 3) * sizeof(float)), guard_new(MAX_K * (2 * MAX_N + 3) * sizeof(float)),
              guard_new((MAX_M + DD_MR_MAX) * MAX_K * sizeof(float)),
@@ -177,7 +184,8 @@ void kernel_gemm(void **state) {
   uint64_t s = 20240607;
   /* The steps 1, 1 and 1 with periods 40, 70 and 41 meet every m, n and k, and m 1..40 x n 1..70 in ever new pairs. */
   for (int i = 0; i < 900; i++) {
-    product p = {.m = 1 + i % 40,
+    product p = {.strided = strided,
+                 .m = 1 + i % 40,
                  .n = 1 + (i + i / 70 * 7) % 70,
                  .k = (i + i / 41 * 3) % 41,
                  .at_end = i % 2,
@@ -196,7 +204,8 @@ void kernel_gemm(void **state) {
                                    {97, 33, 1},     {13, 129, 0},  {24, 64, 288}, {37, 227, 111}};
   for (size_t i = 0; i < sizeof big / sizeof *big; i++)
     for (int mode = 0; mode < 3; mode++) {
-      product p = {.m = big[i][0],
+      product p = {.strided = strided,
+                   .m = big[i][0],
                    .n = big[i][1],
                    .k = big[i][2],
                    .mode = (dd_gemm_mode)mode,
@@ -215,4 +224,12 @@ void kernel_gemm(void **state) {
   guard_free(&g.pa);
   guard_free(&g.pb);
   guard_free(&g.c);
+}
+void kernel_gemm(void **state) {
+  (void)state;
+  gemm_cases(0);
+}
+void kernel_gemm_strided(void **state) {
+  (void)state;
+  gemm_cases(1);
 }

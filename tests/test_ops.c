@@ -21,7 +21,6 @@ static void matmul_team(dd_ctx *c, void *arg) {
   dd_matmul(c, q->out, q->x, q->ldx, &p, q->m, q->e);
 }
 static double gelu(double x) { return 0.5 * x * erfc(-x * M_SQRT1_2); }
-static double gelu_slope(double x) { return 0.5 * erfc(-x * M_SQRT1_2) + x * exp(-x * x / 2) * 0.3989422804014327; }
 
 static void matmul_case(int64_t m, int64_t k, int64_t n, int64_t extra, int transposed, uint64_t seed) {
   matmul q = {.m = m,
@@ -61,27 +60,27 @@ static void matmul_case(int64_t m, int64_t k, int64_t n, int64_t extra, int tran
     q.e = kind ? &e : NULL;
     CASE("matmul m %d k %d n %d ldx %d%s seed %d, %s", (int)m, (int)k, (int)n, (int)q.ldx,
          transposed ? " transposed" : "", (int)seed,
-         (const char *[]){"no epilogue", "bias NULL", "bias", "gelu", "gelu backward", "residual", "dropout"}[kind]);
+         (const char *[]){"no epilogue", "bias NULL", "bias", "gelu", "mul", "residual", "dropout"}[kind]);
     e.bias = with_bias ? bias : NULL;
     if (kind <= 2) e.fn = dd_epi_bias;
     if (kind == 3) e.fn = dd_epi_gelu, e.act = act;
-    if (kind == 4) e.fn = dd_epi_gelu_backward, e.pre = other;
+    if (kind == 4) e.fn = dd_epi_mul, e.factor = other;
     if (kind >= 5) e.fn = dd_epi_residual, e.residual = other, e.drop = drop;
     if (kind == 5) e.drop.threshold = 0, e.drop.scale = 1;
     run_all(matmul_team, &q, outs, kind == 3 ? 2 : 1);
     for (int64_t i = 0; i < m * n; i++) {
       const float v = with_bias ? chain[i] + bias[i % n] : chain[i];
-      want[i] = kind == 4   ? q.out[i]
+      want[i] = kind == 4   ? v * other[i]
                 : kind == 5 ? fmaf(v, 1.f, other[i])
                 : kind == 6 ? fmaf(kept(&drop, i / n, i % n) ? v : 0.f, drop.scale, other[i])
                             : v;
       const double ev = exact[i] + (with_bias ? (double)bias[i % n] : 0),
                    mag = size[i] + (with_bias ? fabs((double)bias[i % n]) : 0);
       const double keep = kind == 5 ? 1 : kept(&drop, i / n, i % n) ? 65536.0 / (65536 - drop.threshold) : 0;
-      const double ideal = kind == 4   ? ev * gelu_slope((double)other[i])
+      const double ideal = kind == 4   ? ev * (double)other[i]
                            : kind >= 5 ? (double)other[i] + keep * ev
                                        : ev;
-      near("out", q.out + i, &ideal, NULL, kind >= 5 ? fabs((double)other[i]) + keep * mag : mag, 1, 6);
+      near("out", q.out + i, &ideal, NULL, kind == 4 ? fabs((double)other[i]) * mag : kind >= 5 ? fabs((double)other[i]) + keep * mag : mag, 1, 6);
       const double g = gelu((double)q.out[i]);
       if (kind == 3) near("act", act + i, &g, NULL, fabs(g), 1, 24);
     }

@@ -35,7 +35,7 @@ typedef struct dd_layer_acts {
   float *att;                       /* [N][C] heads side by side */
   float *mid;                       /* [N][C] residual after attention */
   float *ln2, *ln2_mean, *ln2_rstd;
-  float *fc, *act;                  /* [N][4C] before and after GELU */
+  float *fc, *act;                  /* [N][4C] before GELU (when training, its slope there) and after */
   float *out;                       /* [N][C] residual after the MLP */
 } dd_layer_acts;
 

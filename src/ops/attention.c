@@ -51,6 +51,13 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
     kn->gemm(m, dd_min64(kn->nr, n - j), k_used, a, b + j * kk, out + j, ldo, mode);
 }
 
+/* out[m][n] continues with A' B, A [k][m] where it lies (row stride lda), B packed. */
+static void multiply_transposed(const dd_kernels *kn, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
+                                const float *b, float *out, int64_t ldo) {
+  kn->gemm_strided(m, n, k, &(dd_operand){a, lda, kn->mr}, &(dd_operand){b, kn->nr, kn->nr * k}, out, ldo,
+                   DD_GEMM_CONTINUE);
+}
+
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {
   dd_enter(c, DD_PHASE_ATTENTION);
   const dd_kernels *kn = c->k;
@@ -126,18 +133,15 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
         if (a->drop.threshold) {
           dd_drop d = a->drop;
           d.c1 += (uint32_t)stat;
-          kn->dropout(dropped_row, pr, q + 1, &d);
+          kn->dropout_pair(dropped_row, pr, dr, q + 1, &d);
           memset(dropped_row + q + 1, 0, (size_t)(keys - q - 1) * sizeof *pd);
-          kn->dropout(dr, dr, q + 1, &d);
         }
         kn->softmax_backward(dr, pr, q + 1, keys, h.scale);
       }
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
-      kn->pack_a(pa, keys, nq, dropped, 1, h.tpad); /* P^T */
-      kn->gemm(keys, h.hs, nq, pa, rows_dy, dv, h.ld, DD_GEMM_CONTINUE);
+      multiply_transposed(kn, keys, h.hs, nq, dropped, h.tpad, rows_dy, dv, h.ld); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
-      kn->pack_a(pa, keys, nq, dp, 1, h.tpad); /* dS^T */
-      kn->gemm(keys, h.hs, nq, pa, rows_q, dk, h.ld, DD_GEMM_CONTINUE);
+      multiply_transposed(kn, keys, h.hs, nq, dp, h.tpad, rows_q, dk, h.ld); /* dK += dS' Q */
       kn->pack_a(pa, nq, keys, dp, h.tpad, 1);
       gemm_short(kn, nq, h.hs, keys, h.T, pa, kp, dq + q0 * h.ld, h.ld, DD_GEMM_SET);
     }

@@ -111,14 +111,18 @@ void dd_epi_bias(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t 
 void dd_epi_gelu(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                  int64_t col0, int64_t cols) {
   dd_epi_bias(k, e, out, ldo, row0, rows, col0, cols);
-  for (int64_t r = row0; r < row0 + rows; r++) k->gelu(e->act + r * ldo + col0, out + r * ldo + col0, cols);
+  for (int64_t r = row0; r < row0 + rows; r++) {
+    float *o = out + r * ldo + col0, *act = e->act + r * ldo + col0;
+    if (e->slope) k->gelu_slope(act, o, o, cols);
+    else k->gelu(act, o, cols);
+  }
 }
 
-void dd_epi_gelu_backward(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0,
-                          int64_t rows, int64_t col0, int64_t cols) {
+void dd_epi_mul(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                int64_t col0, int64_t cols) {
   for (int64_t r = row0; r < row0 + rows; r++) {
     float *o = out + r * ldo + col0;
-    k->gelu_backward(o, e->pre + r * ldo + col0, o, cols);
+    k->mul(o, o, e->factor + r * ldo + col0, cols);
   }
 }
 

@@ -35,7 +35,8 @@ typedef struct dd_epilogue {
              int64_t col0, int64_t cols);
   const float *bias;    /* [n] or NULL */
   float *act;           /* gelu: [m][n] output of the activation */
-  const float *pre;     /* gelu backward: [m][n] input of the activation */
+  int slope;            /* gelu: leave its derivative in out, for the way back */
+  const float *factor;  /* mul: [m][n] */
   const float *residual; /* dropout + residual: [m][n] */
   dd_drop drop;         /* c1 = row of row 0; col0 is set by the epilogue */
 } dd_epilogue;
@@ -57,9 +58,9 @@ int64_t dd_matmul_scratch(void);
 void dd_epi_bias(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                  int64_t col0, int64_t cols); /* out += bias (if any) */
 void dd_epi_gelu(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
-                 int64_t col0, int64_t cols); /* out += bias; act = gelu(out) */
-void dd_epi_gelu_backward(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0,
-                          int64_t rows, int64_t col0, int64_t cols); /* out = out * gelu'(pre) */
+                 int64_t col0, int64_t cols); /* out += bias; act = gelu(out); slope: out = gelu'(out) */
+void dd_epi_mul(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                int64_t col0, int64_t cols); /* out = out * factor */
 void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                      int64_t col0, int64_t cols); /* out = residual + dropout(out + bias) */
 
