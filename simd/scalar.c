@@ -152,24 +152,35 @@ static uint32_t draw1(const dd_drop *d, int64_t c, last_draw *last) {
   return last->x[w][j] >> (16 * h) & 0xffff;
 }
 
-static void k_dropout(float *dst, const float *src, int64_t n, const dd_drop *d) {
+/* One row of dropout. */
+static void drop_row(float *dst, const float *src, int64_t n, const dd_drop *d, int64_t row) {
   last_draw last = {.counter = -1};
-  for (int64_t c = 0; c < n; c++) {
+  dd_drop at = *d;
+  at.c1 += (uint32_t)row;
+  for (int64_t c = 0; c < n; c++)
     if (!d->threshold) dst[c] = src[c];
-    else dst[c] = draw1(d, d->col0 + c, &last) < d->threshold ? 0.f : src[c] * d->scale;
-  }
+    else dst[c] = draw1(&at, d->col0 + c, &last) < d->threshold ? 0.f : src[c] * d->scale;
 }
 
-static void k_dropout_pair(float *dst, const float *src, float *also, int64_t n, const dd_drop *d) {
-  k_dropout(dst, src, n, d);
-  k_dropout(also, also, n, d);
+static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_drop *d) {
+  for (int64_t r = 0; r < g->rows; r++) drop_row(dst + r * g->ld, src + r * g->ld, g->n + r * g->grow, d, r);
 }
 
-static void k_dropout_add(float *dst, const float *res, const float *src, int64_t n, const dd_drop *d) {
-  last_draw last = {.counter = -1};
-  for (int64_t c = 0; c < n; c++) {
-    if (!d->threshold) dst[c] = res[c] + src[c];
-    else dst[c] = fmaf(draw1(d, d->col0 + c, &last) < d->threshold ? 0.f : src[c], d->scale, res[c]);
+static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
+  k_dropout(dst, src, g, d);
+  k_dropout(also, also, g, d);
+}
+
+static void k_dropout_add(float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d) {
+  for (int64_t r = 0; r < g->rows; r++) {
+    last_draw last = {.counter = -1};
+    dd_drop row = *d;
+    row.c1 += (uint32_t)r;
+    for (int64_t c = 0; c < g->n + r * g->grow; c++) {
+      const int64_t i = r * g->ld + c;
+      const int kept = !d->threshold || draw1(&row, d->col0 + c, &last) >= d->threshold;
+      dst[i] = d->threshold ? fmaf(kept ? src[i] : 0.f, d->scale, res[i]) : res[i] + src[i];
+    }
   }
 }
 

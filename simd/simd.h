@@ -39,6 +39,11 @@ typedef struct dd_drop {
   float scale;         /* 65536 / (65536 - threshold) */
 } dd_drop;
 
+/** Rows in one call: row r has n + r*grow elements from r*ld on and the address c1 + r. */
+typedef struct dd_rows {
+  int64_t rows, ld, n, grow;
+} dd_rows;
+
 /** Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2; PyTorch's order of operations). */
 typedef struct dd_adamw {
   float beta1, one_minus_beta1, beta2, one_minus_beta2;
@@ -74,12 +79,13 @@ typedef struct dd_adamw {
   X(void, add, (float *dst, const float *a, const float *b, int64_t n))                                                \
   /* dst[i] = a[i] * b[i]; in place. */                                                                                \
   X(void, mul, (float *dst, const float *a, const float *b, int64_t n))                                                \
-  /* dst[c] = kept ? src[c] * scale : +0, columns col0 + c of the row addressed by d; in place. */                   \
-  X(void, dropout, (float *dst, const float *src, int64_t n, const dd_drop *d))                                        \
+  /* dst[c] = kept ? src[c] * scale : +0, columns col0 + c of the rows addressed by d (dst, src and the like: rows of  \
+   * g, all of the same ld); in place. */                                                                              \
+  X(void, dropout, (float *dst, const float *src, const dd_rows *g, const dd_drop *d))                                        \
   /* dst = dropout(src) and, with the same draws, also = dropout(also) in place; dst is neither. */                     \
-  X(void, dropout_pair, (float *dst, const float *src, float *also, int64_t n, const dd_drop *d))                      \
+  X(void, dropout_pair, (float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d))                      \
   /* dst[c] = fma(kept ? src[c] : +0, scale, res[c]); in place. */                                                     \
-  X(void, dropout_add, (float *dst, const float *res, const float *src, int64_t n, const dd_drop *d))                  \
+  X(void, dropout_add, (float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d))                  \
   /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                              \
   X(void, draws, (uint16_t *dst, int64_t n, const dd_drop *d))                                                         \
   /* LayerNorm of one row (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean = sum/n; var = sum((x-mean)^2)/n,   \

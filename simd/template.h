@@ -1,7 +1,7 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
  * v16_scale2(y, n) = y * 2^n with one rounding, v16_sum and v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles),
- * v16_keep, v16_philox; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
+ * v16_keep, v16_philox, v16_first(x, n, y): lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
 #include "vmath.h"
@@ -13,10 +13,7 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
 }
 /* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
 VI v16 present(v16 x, int64_t n) {
-  if (n >= 16) return x;
-  float t[16] = {0};
-  v16_store_n(t, x, n);
-  return v16_load(t);
+  return n >= 16 ? x : v16_first(x, n, v16_set(0.f));
 }
 #define EACH(c, n) for (int64_t c = 0; c < (n); c += 16)
 
@@ -66,55 +63,76 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
   EACH(c, n) st(dst, v16_mul(ld(a, c, n), ld(b, c, n)), c, n);
 }
 
-enum { DRAW_BLOCKS = 4 }; /* blocks of 64 columns drawn at a time */
-#define FOR_DRAWS(n, d, CODE)                                                                                          \
+/* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because one alone leaves most of the
+ * processor waiting for its ten rounds. CODE sees the first of 16 columns: their draws `draw`, their place `at`, and
+ * `left` elements from there to the end of the row. */
+typedef struct block {
+  int64_t at, width;
+} block;
+#define FOR_DRAWS(g, d, CODE)                                                                                          \
   do {                                                                                                                 \
-    _Alignas(64) uint16_t draws_[64 * DRAW_BLOCKS + 64];                                                               \
-    for (int64_t base_ = 0; base_ < (n); base_ += 64 * DRAW_BLOCKS) {                                                  \
-      const int64_t end_ = (n)-base_ < 64 * DRAW_BLOCKS ? (n) : base_ + 64 * DRAW_BLOCKS;                              \
-      v16_philox(draws_, (d)->col0 / 64 + (uint32_t)(base_ / 64), (end_ - base_ + 63) / 64, (d)->c1, (d)->c2, (d)->c3, (d)->key0,       \
-                 (d)->key1);                                                                                           \
-      for (int64_t c = base_; c < end_; c += 16) {                                                                     \
-        const uint16_t *draw = draws_ + (c - base_);                                                                   \
-        CODE                                                                                                           \
+    _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
+    uint32_t c0_[4] = {0}, c1_[4] = {0};                                                                               \
+    block block_[4];                                                                                                   \
+    int full_ = 0;                                                                                                     \
+    for (int64_t r_ = 0; r_ < (g)->rows; r_++) {                                                                       \
+      const int64_t n_ = (g)->n + r_ * (g)->grow;                                                                      \
+      for (int64_t col_ = 0; col_ < n_; col_ += 64) {                                                                  \
+        c0_[full_] = (d)->col0 / 64 + (uint32_t)(col_ / 64);                                                           \
+        c1_[full_] = (d)->c1 + (uint32_t)r_;                                                                           \
+        block_[full_].at = r_ * (g)->ld + col_;                                                                        \
+        block_[full_].width = n_ - col_ < 64 ? n_ - col_ : 64;                                                         \
+        if (++full_ < 4 && (r_ + 1 < (g)->rows || col_ + 64 < n_)) continue;                                           \
+        v16_philox(draws_, full_, c0_, c1_, (d)->c2, (d)->c3, (d)->key0, (d)->key1);                                   \
+        for (int i_ = 0; i_ < full_; i_++)                                                                             \
+          for (int64_t c_ = 0; c_ < block_[i_].width; c_ += 16) {                                                      \
+            const int64_t at = block_[i_].at + c_, left = block_[i_].width - c_;                                       \
+            const uint16_t *draw = draws_ + 64 * i_ + c_;                                                              \
+            CODE                                                                                                       \
+          }                                                                                                            \
+        full_ = 0;                                                                                                     \
       }                                                                                                                \
     }                                                                                                                  \
   } while (0)
 
-static void k_dropout(float *dst, const float *src, int64_t n, const dd_drop *d) {
+static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
   if (!d->threshold) {
-    if (dst != src) memmove(dst, src, (size_t)n * sizeof *dst);
+    for (int64_t r = 0; dst != src && r < g->rows; r++)
+      memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
     return;
   }
-  FOR_DRAWS(n, d, { st(dst, v16_keep(v16_mul(ld(src, c, n), scale), draw, d->threshold), c, n); });
+  FOR_DRAWS(g, d, { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
 }
 
-static void k_dropout_pair(float *dst, const float *src, float *also, int64_t n, const dd_drop *d) {
+static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
   if (!d->threshold) {
-    memcpy(dst, src, (size_t)n * sizeof *dst);
+    k_dropout(dst, src, g, d);
     return;
   }
-  FOR_DRAWS(n, d, {
-    st(dst, v16_keep(v16_mul(ld(src, c, n), scale), draw, d->threshold), c, n);
-    st(also, v16_keep(v16_mul(ld(also, c, n), scale), draw, d->threshold), c, n);
+  FOR_DRAWS(g, d, {
+    st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left);
+    st(also + at, v16_keep(v16_mul(ld(also + at, 0, left), scale), draw, d->threshold), 0, left);
   });
 }
 
-static void k_dropout_add(float *dst, const float *res, const float *src, int64_t n, const dd_drop *d) {
+static void k_dropout_add(float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
   if (!d->threshold) {
-    k_add(dst, res, src, n);
+    for (int64_t r = 0; r < g->rows; r++)
+      k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
     return;
   }
-  FOR_DRAWS(n, d, {
-    st(dst, v16_fma(v16_keep(ld(src, c, n), draw, d->threshold), scale, ld(res, c, n)), c, n);
+  FOR_DRAWS(g, d, {
+    const v16 kept = v16_keep(ld(src + at, 0, left), draw, d->threshold);
+    st(dst + at, v16_fma(kept, scale, ld(res + at, 0, left)), 0, left);
   });
 }
 
 static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
-  FOR_DRAWS(n, d, { memcpy(dst + c, draw, (size_t)(n - c < 16 ? n - c : 16) * sizeof *dst); });
+  const dd_rows one = {.rows = 1, .n = n};
+  FOR_DRAWS(&one, d, { memcpy(dst + at, draw, (size_t)(left < 16 ? left : 16) * sizeof *dst); });
 }
 
 static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
@@ -167,18 +185,30 @@ static void k_layernorm_dparam(float *dw, float *db, const float *dy, const floa
 }
 
 VI v16 ld_low(const float *p, int64_t c, int64_t n) { /* absent lanes read as -inf */
-  if (n - c >= 16) return v16_load(p + c);
-  float t[16];
-  for (int i = 0; i < 16; i++) t[i] = -__builtin_inff();
-  memcpy(t, p + c, (size_t)(n - c) * sizeof *t);
-  return v16_load(t);
+  return n - c >= 16 ? v16_load(p + c) : v16_first(v16_load_n(p + c, n - c), n - c, v16_set(-__builtin_inff()));
 }
 
 static float row_max(const float *s, int64_t n) {
   const v16 low = v16_set(-__builtin_inff());
-  v16 m[4] = {low, low, low, low};
-  for (int64_t c = 0; c < n; c += 16) m[c / 16 % 4] = v16_max(ld_low(s, c, n), m[c / 16 % 4]);
-  return v16_hmax(v16_max(v16_max(m[0], m[1]), v16_max(m[2], m[3])));
+  v16 m0 = low, m1 = low, m2 = low, m3 = low;
+  int64_t c = 0;
+  for (; c + 64 <= n; c += 64) {
+    m0 = v16_max(v16_load(s + c), m0);
+    m1 = v16_max(v16_load(s + c + 16), m1);
+    m2 = v16_max(v16_load(s + c + 32), m2);
+    m3 = v16_max(v16_load(s + c + 48), m3);
+  }
+  if (c < n) m0 = v16_max(ld_low(s, c, n), m0);
+  if (c + 16 < n) m1 = v16_max(ld_low(s, c + 16, n), m1);
+  if (c + 32 < n) m2 = v16_max(ld_low(s, c + 32, n), m2);
+  if (c + 48 < n) m3 = v16_max(ld_low(s, c + 48, n), m3);
+  return v16_hmax(v16_max(v16_max(m0, m1), v16_max(m2, m3)));
+}
+
+/* +0 from n up to n_pad: a few elements, too few for memset. */
+VI void pad(float *s, int64_t n, int64_t n_pad) {
+  const v16 zero = v16_set(0.f);
+  for (int64_t c = n; c < n_pad; c += 16) st(s, zero, c, n_pad);
 }
 
 /* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). */
@@ -203,13 +233,13 @@ static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *ma
   *inv_sum = 1.f / row_exp(s, n, scale, *max);
   const v16 i = v16_set(*inv_sum);
   EACH(c, n) st(s, v16_mul(ld(s, c, n), i), c, n);
-  memset(s + n, 0, (size_t)(n_pad - n) * sizeof *s);
+  pad(s, n, n_pad);
 }
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
   const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
   EACH(c, n) st(s, v16_mul(v16_exp(v16_mul(v16_sub(ld(s, c, n), m), k)), i), c, n);
-  memset(s + n, 0, (size_t)(n_pad - n) * sizeof *s);
+  pad(s, n, n_pad);
 }
 
 static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
@@ -218,7 +248,7 @@ static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_p
   SUM64(dot, n, ADD_PD);
   const v16 d = v16_set(dot), k = v16_set(scale);
   EACH(c, n) st(dp, v16_mul(v16_mul(ld(p, c, n), v16_sub(ld(dp, c, n), d)), k), c, n);
-  memset(dp + n, 0, (size_t)(n_pad - n) * sizeof *dp);
+  pad(dp, n, n_pad);
 }
 
 static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {

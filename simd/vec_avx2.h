@@ -29,6 +29,14 @@ VI void v16_store_n(float *p, v16 x, int64_t n) {
   _mm256_maskstore_ps(p, v16_mask8(n), x.a);
   if (n > 8) _mm256_maskstore_ps(p + 8, v16_mask8(n - 8), x.b);
 }
+/* Lanes below n of x, the others of y. */
+VI v16 v16_first(v16 x, int64_t n, v16 y) {
+  const __m256i limit = _mm256_set1_epi32((int)n), lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  const __m256i low = _mm256_cmpgt_epi32(limit, lane),
+                high = _mm256_cmpgt_epi32(limit, _mm256_add_epi32(lane, _mm256_set1_epi32(8)));
+  return (v16){_mm256_blendv_ps(y.a, x.a, _mm256_castsi256_ps(low)),
+               _mm256_blendv_ps(y.b, x.b, _mm256_castsi256_ps(high))};
+}
 VI v16 v16_set(float x) { return (v16){_mm256_set1_ps(x), _mm256_set1_ps(x)}; }
 VI v16 v16_add(v16 x, v16 y) { return V2(_mm256_add_ps, x, y); }
 VI v16 v16_sub(v16 x, v16 y) { return V2(_mm256_sub_ps, x, y); }
@@ -105,28 +113,34 @@ VI void philox_mul(__m256i x, __m256i m, __m256i *hi, __m256i *lo) {
   *lo = _mm256_blend_epi32(e, _mm256_slli_epi64(o, 32), 0xaa);
   *hi = _mm256_blend_epi32(_mm256_srli_epi64(e, 32), o, 0xaa);
 }
-/* Draws of blocks of 64 columns: first, first + 1, ... (count of them), counters c0 = block * 8 + j. */
-VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
-                   uint32_t k1) {
+/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]; two are drawn side
+ * by side. out has room for four. */
+VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
+                   uint32_t k0, uint32_t k1) {
   const __m256i m0 = _mm256_set1_epi32((int)0xD2511F53u), m1 = _mm256_set1_epi32((int)0xCD9E8D57u);
-  for (int64_t i = 0; i < count; i++, out += 64) {
-    __m256i x0 = _mm256_add_epi32(_mm256_set1_epi32((int)((first + (uint32_t)i) * 8)),
-                                  _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
-    __m256i x1 = _mm256_set1_epi32((int)c1), x2 = _mm256_set1_epi32((int)c2), x3 = _mm256_set1_epi32((int)c3);
-    uint32_t a = k0, b = k1;
-    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
-      __m256i h0, l0, h1, l1;
-      philox_mul(x0, m0, &h0, &l0);
-      philox_mul(x2, m1, &h1, &l1);
-      x0 = _mm256_xor_si256(_mm256_xor_si256(h1, x1), _mm256_set1_epi32((int)a));
-      x2 = _mm256_xor_si256(_mm256_xor_si256(h0, x3), _mm256_set1_epi32((int)b));
-      x1 = l1;
-      x3 = l0;
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  for (int first = 0; first < count; first += 2) {
+    __m256i x[2][4];
+    for (int i = 0; i < 2; i++) {
+      x[i][0] = _mm256_add_epi32(_mm256_set1_epi32((int)(8 * c0[first + i])), lane);
+      x[i][1] = _mm256_set1_epi32((int)c1[first + i]);
+      x[i][2] = _mm256_set1_epi32((int)c2);
+      x[i][3] = _mm256_set1_epi32((int)c3);
     }
-    _mm256_storeu_si256((__m256i *)(void *)out, x0);
-    _mm256_storeu_si256((__m256i *)(void *)(out + 16), x1);
-    _mm256_storeu_si256((__m256i *)(void *)(out + 32), x2);
-    _mm256_storeu_si256((__m256i *)(void *)(out + 48), x3);
+    uint32_t a = k0, b = k1;
+    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u)
+      for (int i = 0; i < 2; i++) {
+        __m256i h0, l0, h1, l1;
+        philox_mul(x[i][0], m0, &h0, &l0);
+        philox_mul(x[i][2], m1, &h1, &l1);
+        x[i][0] = _mm256_xor_si256(_mm256_xor_si256(h1, x[i][1]), _mm256_set1_epi32((int)a));
+        x[i][2] = _mm256_xor_si256(_mm256_xor_si256(h0, x[i][3]), _mm256_set1_epi32((int)b));
+        x[i][1] = l1;
+        x[i][3] = l0;
+      }
+    for (int i = 0; i < 2; i++)
+      for (int w = 0; w < 4; w++)
+        _mm256_storeu_si256((__m256i *)(void *)(out + 64 * (first + i) + 16 * w), x[i][w]);
   }
 }
 

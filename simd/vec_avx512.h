@@ -23,6 +23,7 @@ VI v16 v16_load(const float *p) { return _mm512_loadu_ps(p); }
 VI void v16_store(float *p, v16 x) { _mm512_storeu_ps(p, x); }
 VI v16 v16_load_n(const float *p, int64_t n) { return _mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p); }
 VI void v16_store_n(float *p, v16 x, int64_t n) { _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), x); }
+VI v16 v16_first(v16 x, int64_t n, v16 y) { return _mm512_mask_blend_ps((__mmask16)((1u << n) - 1), y, x); }
 VI v16 v16_set(float x) { return _mm512_set1_ps(x); }
 VI v16 v16_add(v16 x, v16 y) { return _mm512_add_ps(x, y); }
 VI v16 v16_sub(v16 x, v16 y) { return _mm512_sub_ps(x, y); }
@@ -52,11 +53,10 @@ VI float v16_sum(v16 x) {
   return _mm_cvtss_f32(_mm_add_ss(t, _mm_shuffle_ps(t, t, 1)));
 }
 VI float v16_hmax(v16 x) {
-  float l[16];
-  v16_store(l, x);
-  for (int h = 8; h; h /= 2)
-    for (int i = 0; i < h; i++) l[i] = l[i] > l[i + h] ? l[i] : l[i + h];
-  return l[0];
+  __m256 s = _mm256_max_ps(v16_low(x), v16_high(x));
+  __m128 t = _mm_max_ps(_mm256_castps256_ps128(s), _mm256_extractf128_ps(s, 1));
+  t = _mm_max_ps(t, _mm_movehl_ps(t, t));
+  return _mm_cvtss_f32(_mm_max_ss(t, _mm_shuffle_ps(t, t, 1)));
 }
 VI d16 d16_zero(void) { return (d16){_mm512_setzero_pd(), _mm512_setzero_pd()}; }
 VI d16 d16_add_square(d16 s, v16 x) {
@@ -80,32 +80,45 @@ VI void philox_mul(__m512i x, __m512i m, __m512i *hi, __m512i *lo) {
   *lo = _mm512_mask_blend_epi32((__mmask16)0xaaaa, e, _mm512_slli_epi64(o, 32));
   *hi = _mm512_mask_blend_epi32((__mmask16)0xaaaa, _mm512_srli_epi64(e, 32), o);
 }
-VI void philox_put(uint16_t *out, __m512i x, int both) { /* low half: this block of 64 columns, high half: the next */
-  _mm256_storeu_si256((__m256i *)(void *)out, _mm512_castsi512_si256(x));
-  if (both) _mm256_storeu_si256((__m256i *)(void *)(out + 64), _mm512_extracti64x4_epi64(x, 1));
-}
-VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
-                   uint32_t k1) {
+/* Ten rounds on two registers, side by side. */
+VI void philox_rounds(__m512i x[2][4], uint32_t a, uint32_t b) {
   const __m512i m0 = _mm512_set1_epi32((int)0xD2511F53u), m1 = _mm512_set1_epi32((int)0xCD9E8D57u);
-  for (int64_t i = 0; i < count; i += 2, out += 128) {
-    __m512i x0 = _mm512_add_epi32(_mm512_set1_epi32((int)((first + (uint32_t)i) * 8)),
-                                  _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
-    __m512i x1 = _mm512_set1_epi32((int)c1), x2 = _mm512_set1_epi32((int)c2), x3 = _mm512_set1_epi32((int)c3);
-    uint32_t a = k0, b = k1;
-    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+  for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
+    const __m512i ka = _mm512_set1_epi32((int)a), kb = _mm512_set1_epi32((int)b);
+    for (int i = 0; i < 2; i++) {
       __m512i h0, l0, h1, l1;
-      philox_mul(x0, m0, &h0, &l0);
-      philox_mul(x2, m1, &h1, &l1);
-      x0 = _mm512_xor_si512(_mm512_xor_si512(h1, x1), _mm512_set1_epi32((int)a));
-      x2 = _mm512_xor_si512(_mm512_xor_si512(h0, x3), _mm512_set1_epi32((int)b));
-      x1 = l1;
-      x3 = l0;
+      philox_mul(x[i][0], m0, &h0, &l0);
+      philox_mul(x[i][2], m1, &h1, &l1);
+      x[i][0] = _mm512_xor_si512(_mm512_xor_si512(h1, x[i][1]), ka);
+      x[i][2] = _mm512_xor_si512(_mm512_xor_si512(h0, x[i][3]), kb);
+      x[i][1] = l1;
+      x[i][3] = l0;
     }
-    philox_put(out, x0, i + 1 < count);
-    philox_put(out + 16, x1, i + 1 < count);
-    philox_put(out + 32, x2, i + 1 < count);
-    philox_put(out + 48, x3, i + 1 < count);
   }
+}
+VI __m512i two_words(uint32_t low, uint32_t high) {
+  return _mm512_inserti64x4(_mm512_set1_epi32((int)low), _mm256_set1_epi32((int)high), 1);
+}
+/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. out has room for
+ * four. */
+VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
+                   uint32_t k0, uint32_t k1) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
+  __m512i x[2][4];
+  (void)count;
+  for (int i = 0; i < 2; i++) {
+    x[i][0] = _mm512_add_epi32(two_words(8 * c0[2 * i], 8 * c0[2 * i + 1]), lane);
+    x[i][1] = two_words(c1[2 * i], c1[2 * i + 1]);
+    x[i][2] = _mm512_set1_epi32((int)c2);
+    x[i][3] = _mm512_set1_epi32((int)c3);
+  }
+  philox_rounds(x, k0, k1);
+  for (int i = 0; i < 2; i++)
+    for (int w = 0; w < 4; w++) {
+      __m256i *to = (__m256i *)(void *)(out + 128 * i + 16 * w);
+      _mm256_storeu_si256(to, _mm512_castsi512_si256(x[i][w]));
+      _mm256_storeu_si256(to + 4, _mm512_extracti64x4_epi64(x[i][w], 1));
+    }
 }
 
 #define TW 16

@@ -29,6 +29,12 @@ VI void v16_store_n(float *p, v16 x, int64_t n) {
   v16_store(t, x);
   memcpy(p, t, (size_t)n * sizeof *t);
 }
+/* Lanes below n of x, the others of y. */
+VI v16 v16_first(v16 x, int64_t n, v16 y) {
+  static const uint32_t iota[16] = {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+  const uint32x4_t limit = vdupq_n_u32((uint32_t)n);
+  return VMAP(vbslq_f32(vcgtq_u32(limit, vld1q_u32(iota + 4 * i)), x.q[i], y.q[i]));
+}
 VI v16 v16_set(float x) { return VMAP(vdupq_n_f32(x)); }
 VI v16 v16_add(v16 x, v16 y) { return VMAP(vaddq_f32(x.q[i], y.q[i])); }
 VI v16 v16_sub(v16 x, v16 y) { return VMAP(vsubq_f32(x.q[i], y.q[i])); }
@@ -93,29 +99,30 @@ VI void philox_mul(uint32x4_t x, uint32_t m, uint32x4_t *hi, uint32x4_t *lo) {
   *lo = vuzp1q_u32(a, b);
   *hi = vuzp2q_u32(a, b);
 }
-VI void v16_philox(uint16_t *out, uint32_t first, int64_t count, uint32_t c1, uint32_t c2, uint32_t c3, uint32_t k0,
-                   uint32_t k1) {
+/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. */
+VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
+                   uint32_t k0, uint32_t k1) {
   static const uint32_t iota[8] = {0, 1, 2, 3, 4, 5, 6, 7};
-  for (int64_t i = 0; i < count; i++, out += 64)
+  for (int i = 0; i < count; i++, out += 64) {
+    uint32x4_t x[2][4]; /* the halves of a block, side by side */
     for (int half = 0; half < 2; half++) {
-      uint32x4_t x0 = vaddq_u32(vdupq_n_u32((first + (uint32_t)i) * 8), vld1q_u32(iota + 4 * half));
-      uint32x4_t x1 = vdupq_n_u32(c1), x2 = vdupq_n_u32(c2), x3 = vdupq_n_u32(c3);
-      uint32_t a = k0, b = k1;
-      for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
-        uint32x4_t h0, l0, h1, l1;
-        philox_mul(x0, 0xD2511F53u, &h0, &l0);
-        philox_mul(x2, 0xCD9E8D57u, &h1, &l1);
-        x0 = veorq_u32(veorq_u32(h1, x1), vdupq_n_u32(a));
-        x2 = veorq_u32(veorq_u32(h0, x3), vdupq_n_u32(b));
-        x1 = l1;
-        x3 = l0;
-      }
-      uint16_t *o = out + 8 * half;
-      vst1q_u16(o, vreinterpretq_u16_u32(x0));
-      vst1q_u16(o + 16, vreinterpretq_u16_u32(x1));
-      vst1q_u16(o + 32, vreinterpretq_u16_u32(x2));
-      vst1q_u16(o + 48, vreinterpretq_u16_u32(x3));
+      x[half][0] = vaddq_u32(vdupq_n_u32(c0[i] * 8), vld1q_u32(iota + 4 * half));
+      x[half][1] = vdupq_n_u32(c1[i]), x[half][2] = vdupq_n_u32(c2), x[half][3] = vdupq_n_u32(c3);
     }
+    uint32_t a = k0, b = k1;
+    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u)
+      for (int half = 0; half < 2; half++) {
+        uint32x4_t *y = x[half], h0, l0, h1, l1;
+        philox_mul(y[0], 0xD2511F53u, &h0, &l0);
+        philox_mul(y[2], 0xCD9E8D57u, &h1, &l1);
+        y[0] = veorq_u32(veorq_u32(h1, y[1]), vdupq_n_u32(a));
+        y[2] = veorq_u32(veorq_u32(h0, y[3]), vdupq_n_u32(b));
+        y[1] = l1;
+        y[3] = l0;
+      }
+    for (int half = 0; half < 2; half++)
+      for (int w = 0; w < 4; w++) vst1q_u16(out + 8 * half + 16 * w, vreinterpretq_u16_u32(x[half][w]));
+  }
 }
 
 #define TW 4

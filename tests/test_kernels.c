@@ -151,13 +151,29 @@ static dd_drop drop_at(uint32_t threshold, uint64_t *s) {
 }
 
 static void call_dropout(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout(p[0], p[1], c->n, &c->drop);
+  k->dropout(p[0], p[1], &(dd_rows){c->rows, c->ld, c->n, c->grow}, &c->drop);
 }
 static void call_dropout_add(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout_add(p[0], p[1], p[2], c->n, &c->drop);
+  k->dropout_add(p[0], p[1], p[2], &(dd_rows){c->rows, c->ld, c->n, c->grow}, &c->drop);
 }
 static void call_draws(const dd_kernels *k, void *const *p, const kcase *c) {
   k->draws(p[0], c->n, &c->drop);
+}
+
+/* Rows of case c: one, several, and the triangle of causal attention, with room between rows in every second case.
+ * Returns the elements from the first to the last. */
+static int64_t drop_rows(kcase *c, int64_t n, int which) {
+  c->rows = n <= SIZE_SMALL ? 1 + (n + which) % 7 : 1;
+  c->grow = c->rows > 1 ? which % 3 : 0;
+  c->n = n;
+  c->ld = n + (c->rows - 1) * c->grow + (which % 2 ? 5 : 0);
+  return (c->rows - 1) * (c->ld + c->grow) + n;
+}
+/* What lies between rows is nobody's: the same in all operands, so that any change shows. */
+static void drop_fill(const kcase *c, float *x, int64_t count, uint64_t *s) {
+  fill_floats(x, count, c->kind, 1.f, s);
+  for (int64_t r = 0; r < c->rows; r++)
+    for (int64_t i = c->n + r * c->grow; i < c->ld && r * c->ld + i < count; i++) x[r * c->ld + i] = 77.f;
 }
 
 static void dropout_case(int64_t n, fill kind, uint64_t seed) {
@@ -165,20 +181,21 @@ static void dropout_case(int64_t n, fill kind, uint64_t seed) {
   for (int t = 0; t < THRESHOLDS; t++) {
     kcase c = {.kernel = "dropout",
                .call = call_dropout,
-               .n = n,
                .kind = kind,
                .seed = seed,
                .alias = {1},
-               .drop = drop_at(thresholds[t], &s),
-               .op = {OP("dst", n, NULL), OP("src", n, input(1))}};
-    fill_floats(input(1), n, kind, 1.f, &s);
+               .drop = drop_at(thresholds[t], &s)};
+    const int64_t count = drop_rows(&c, n, t + (int)kind);
+    const operand ops[] = {OP("dst", count, input(1)), OP("src", count, input(1))};
+    memcpy(c.op, ops, sizeof ops);
+    drop_fill(&c, input(1), count, &s);
     check_case(&c);
     if (n != 300) continue; /* against the words of the contract, through `draws` */
     uint16_t draw[300];
     float out[300];
     FOR_TIERS(k) {
       k->draws(draw, n, &c.drop);
-      k->dropout(out, input(1), n, &c.drop);
+      k->dropout(out, input(1), &(dd_rows){1, n, n, 0}, &c.drop);
       for (int64_t i = 0; i < n; i++) {
         const float kept = input(1)[i] * c.drop.scale, want = draw[i] < thresholds[t] ? 0.f : kept;
         if (bits_of(out[i]) != bits_of(want))
@@ -198,15 +215,16 @@ static void dropout_add_case(int64_t n, fill kind, uint64_t seed) {
   for (int t = 0; t < THRESHOLDS; t++) {
     kcase c = {.kernel = "dropout_add",
                .call = call_dropout_add,
-               .n = n,
                .kind = kind,
                .seed = seed,
                .alias = {1, 2},
                .drop = drop_at(thresholds[t], &s),
-               .any_nan = kind == FILL_HUGE,
-               .op = {OP("dst", n, NULL), OP("res", n, input(1)), OP("src", n, input(2))}};
-    fill_floats(input(1), n, kind, 1.f, &s);
-    fill_floats(input(2), n, kind, 1.f, &s);
+               .any_nan = kind == FILL_HUGE};
+    const int64_t count = drop_rows(&c, n, t + (int)kind);
+    const operand ops[] = {OP("dst", count, input(1)), OP("res", count, input(1)), OP("src", count, input(2))};
+    memcpy(c.op, ops, sizeof ops);
+    drop_fill(&c, input(1), count, &s);
+    drop_fill(&c, input(2), count, &s);
     check_case(&c);
   }
 }
@@ -216,21 +234,22 @@ void kernel_dropout_add(void **state) {
 }
 
 static void call_dropout_pair(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout_pair(p[0], p[1], p[2], c->n, &c->drop);
+  k->dropout_pair(p[0], p[1], p[2], &(dd_rows){c->rows, c->ld, c->n, c->grow}, &c->drop);
 }
 static void dropout_pair_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;
   for (int t = 0; t < THRESHOLDS; t++) {
     kcase c = {.kernel = "dropout_pair",
                .call = call_dropout_pair,
-               .n = n,
                .kind = kind,
                .seed = seed,
                .drop = drop_at(thresholds[t], &s),
-               .any_nan = kind == FILL_HUGE,
-               .op = {OP("dst", n, NULL), OP("src", n, input(1)), OP("also", n, input(2))}};
-    fill_floats(input(1), n, kind, 1.f, &s);
-    fill_floats(input(2), n, kind, 1.f, &s);
+               .any_nan = kind == FILL_HUGE};
+    const int64_t count = drop_rows(&c, n, t + (int)kind);
+    const operand ops[] = {OP("dst", count, input(1)), OP("src", count, input(1)), OP("also", count, input(2))};
+    memcpy(c.op, ops, sizeof ops);
+    drop_fill(&c, input(1), count, &s);
+    drop_fill(&c, input(2), count, &s);
     check_case(&c);
   }
 }
@@ -343,9 +362,9 @@ static struct {
     {"gelu_slope", 0x1d86728f7a10a032, 0},
     {"add", 0x53ac78b3b26fc6c3, 0},
     {"mul", 0xb4e4af38ddb9b2a1, 0},
-    {"dropout", 0x34a6f46714b662b9, 0},
-    {"dropout_pair", 0xc4e55bc615a53007, 0},
-    {"dropout_add", 0x766a5ec6b9ef9dc8, 0},
+    {"dropout", 0x28fcef4c14493475, 0},
+    {"dropout_pair", 0xe7c8e58246d4ac7c, 0},
+    {"dropout_add", 0xd7b5160c03ee1ad9, 0},
     {"draws", 0xa6fed064c855bc40, 0},
     {"layernorm", 0xa9a56943a51ffc16, 0},
     {"layernorm_backward", 0xae3bb45c7bdccfbe, 0},

@@ -84,11 +84,11 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
         const int64_t q = q0 + r, stat = bh * h.T + q;
         float *row = score + r * h.tpad;
         kn->softmax(row, q + 1, keys, h.scale, max + stat, inv + stat);
-        if (a->drop.threshold) {
-          dd_drop d = a->drop;
-          d.c1 += (uint32_t)stat;
-          kn->dropout(row, row, q + 1, &d);
-        }
+      }
+      if (a->drop.threshold) {
+        dd_drop d = a->drop;
+        d.c1 += (uint32_t)(bh * h.T + q0);
+        kn->dropout(score, score, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
       }
       kn->pack_a(pa, nq, keys, score, h.tpad, 1);
       float *out = y + (bh / a->H * h.T + q0) * a->C + bh % a->H * h.hs;
@@ -128,16 +128,17 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       const float *dropped = a->drop.threshold ? pd : p;
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
-        float *pr = p + r * h.tpad, *dr = dp + r * h.tpad, *dropped_row = pd + r * h.tpad;
-        kn->softmax_again(pr, q + 1, keys, h.scale, max[stat], inv[stat]);
-        if (a->drop.threshold) {
-          dd_drop d = a->drop;
-          d.c1 += (uint32_t)stat;
-          kn->dropout_pair(dropped_row, pr, dr, q + 1, &d);
-          memset(dropped_row + q + 1, 0, (size_t)(keys - q - 1) * sizeof *pd);
-        }
-        kn->softmax_backward(dr, pr, q + 1, keys, h.scale);
+        kn->softmax_again(p + r * h.tpad, q + 1, keys, h.scale, max[stat], inv[stat]);
       }
+      if (a->drop.threshold) {
+        dd_drop d = a->drop;
+        d.c1 += (uint32_t)(bh * h.T + q0);
+        for (int64_t r = 0; r < nq; r++)
+          memset(pd + r * h.tpad + q0 + r + 1, 0, (size_t)(keys - q0 - r - 1) * sizeof *pd);
+        kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
+      }
+      for (int64_t r = 0; r < nq; r++)
+        kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, keys, h.scale);
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
       multiply_transposed(kn, keys, h.hs, nq, dropped, h.tpad, rows_dy, dv, h.ld); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);

@@ -131,9 +131,7 @@ void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int6
   dd_epi_bias(k, e, out, ldo, row0, rows, col0, cols);
   dd_drop d = e->drop;
   d.col0 = (uint32_t)col0;
-  for (int64_t r = row0; r < row0 + rows; r++) {
-    float *o = out + r * ldo + col0;
-    d.c1 = e->drop.c1 + (uint32_t)r;
-    k->dropout_add(o, e->residual + r * ldo + col0, o, cols, &d);
-  }
+  d.c1 += (uint32_t)row0;
+  float *o = out + row0 * ldo + col0;
+  k->dropout_add(o, e->residual + row0 * ldo + col0, o, &(dd_rows){rows, ldo, cols, 0}, &d);
 }

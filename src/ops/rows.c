@@ -61,11 +61,10 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
 void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d) {
   dd_enter(c, DD_PHASE_NORM_BACK);
   DD_FOR(c, i, chunks_of(rows)) {
-    dd_drop row = *d;
-    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
-      row.c1 = d->c1 + (uint32_t)r;
-      c->k->dropout(dst + r * C, src + r * C, C, &row);
-    }
+    const int64_t r = i * DD_ROW_CHUNK;
+    dd_drop from = *d;
+    from.c1 += (uint32_t)r;
+    c->k->dropout(dst + r * C, src + r * C, &(dd_rows){dd_min64(DD_ROW_CHUNK, rows - r), C, C, 0}, &from);
   }
 }
 
@@ -73,12 +72,12 @@ void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte,
                       int64_t C, const dd_drop *d) {
   dd_enter(c, DD_PHASE_EMBED);
   DD_FOR(c, i, chunks_of(B * T)) {
-    dd_drop row = *d;
-    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, B * T); r++) {
-      row.c1 = d->c1 + (uint32_t)r;
-      c->k->add(x + r * C, wte + idx[r] * C, wpe + r % T * C, C);
-      if (d->threshold) c->k->dropout(x + r * C, x + r * C, C, &row);
-    }
+    const int64_t first = i * DD_ROW_CHUNK, end = dd_min64(first + DD_ROW_CHUNK, B * T);
+    for (int64_t r = first; r < end; r++) c->k->add(x + r * C, wte + idx[r] * C, wpe + r % T * C, C);
+    if (!d->threshold) continue;
+    dd_drop from = *d;
+    from.c1 += (uint32_t)first;
+    c->k->dropout(x + first * C, x + first * C, &(dd_rows){end - first, C, C, 0}, &from);
   }
 }
 
