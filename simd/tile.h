@@ -35,28 +35,39 @@
 #define T1_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i);
 #define T1_STORE(i) tv_store(c + i * ldc, p##i);
 
+/* What to fetch into the second cache while a tile runs: the rows of A that the next tile takes, and a share of the
+ * columns of B that come after these. */
+typedef struct ahead {
+  const float *a, *b;
+  int64_t step; /* of b, per k */
+} ahead;
+
 /* c is fetched while the products run: it is often in the second cache or beyond. */
 #define T_FETCH(i) __builtin_prefetch(c + i * ldc, 1);
 #define T2_FETCH(i) __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + TILE_NR - 1, 1);
 
 #define TILE_FN(mr, R)                                                                                                 \
   static void tile_##mr##x2(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc, \
-                            dd_gemm_mode mode) {                                                                       \
+                            dd_gemm_mode mode, const ahead *f) {                                                       \
+    const float *fa = f->a, *fb = f->b;                                                                                \
     R(T2_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T2_LOAD) }                                                            \
     else { R(T2_FETCH) }                                                                                               \
     for (int64_t k = 0; k < kk; k++, a += as, b += bs) {                                                               \
       tv x, y = tv_load(b), z = tv_load(b + TW);                                                                       \
       __builtin_prefetch(b + 8 * bs);                                                                                  \
-      __builtin_prefetch(a + 8 * as);                                                                                  \
+      __builtin_prefetch(fa, 0, 2), fa += as;                                                                          \
+      __builtin_prefetch(fb, 0, 2), fb += f->step;                                                                     \
       R(T2_STEP)                                                                                                       \
     }                                                                                                                  \
     if (mode == DD_GEMM_ADD) { R(T2_ADD) }                                                                             \
     R(T2_STORE)                                                                                                        \
   }                                                                                                                    \
   static void tile_##mr##x1(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc, \
-                            dd_gemm_mode mode) {                                                                       \
+                            dd_gemm_mode mode, const ahead *f) {                                                       \
+    const float *fa = f->a, *fb = f->b;                                                                                \
     R(T1_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T1_LOAD) }                                                            \
     else { R(T_FETCH) }                                                                                                \
+    (void)fa, (void)fb;                                                                                                \
     for (int64_t k = 0; k < kk; k++, a += as, b += bs) {                                                               \
       tv y = tv_load(b);                                                                                               \
       R(T1_STEP)                                                                                                       \
@@ -70,7 +81,7 @@ TILE_FN(1, R1) TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_
 TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
 #endif
 
-typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode);
+typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode, const ahead *);
 static tile_fn *const tile_of[TILE_MR][2] = {
     {tile_1x1, tile_1x2}, {tile_2x1, tile_2x2}, {tile_3x1, tile_3x2},
     {tile_4x1, tile_4x2}, {tile_5x1, tile_5x2}, {tile_6x1, tile_6x2},
@@ -82,26 +93,32 @@ static tile_fn *const tile_of[TILE_MR][2] = {
 
 /* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
 static void tile_edge(int64_t mr, int64_t nc, int64_t kk, const float *a, int64_t as, const float *b, int64_t bs,
-                      float *c, int64_t ldc, dd_gemm_mode mode) {
+                      float *c, int64_t ldc, dd_gemm_mode mode, const ahead *f) {
   _Alignas(64) float t[TILE_MR * TILE_NR] = {0};
   const int nv = nc > TW;
   if (mode != DD_GEMM_SET)
     for (int64_t i = 0; i < mr; i++) memcpy(t + i * TILE_NR, c + i * ldc, (size_t)nc * sizeof *c);
-  tile_of[mr - 1][nv](kk, a, as, b, bs, t, TILE_NR, mode);
+  tile_of[mr - 1][nv](kk, a, as, b, bs, t, TILE_NR, mode, f);
   for (int64_t i = 0; i < mr; i++) memcpy(c + i * ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data;
+  const int64_t tiles = (m + TILE_MR - 1) / TILE_MR;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;
     for (int64_t i = 0; i < m; i += TILE_MR, ap += a->panel) {
       const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
       float *cp = c + i * ldc + j;
-      if (nc == TILE_NR || nc == TW) tile_of[mr - 1][nc > TW](kk, ap, a->step, bp, b->step, cp, ldc, mode);
-      else tile_edge(mr, nc, kk, ap, a->step, bp, b->step, cp, ldc, mode);
+      ahead f = {ap + a->panel + TILE_MR - 1, bp, 0};
+      if (b->step == TILE_NR) {
+        f.step = TILE_NR / tiles;
+        f.b = bp + b->panel + i / TILE_MR * f.step * kk;
+      }
+      if (nc == TILE_NR || nc == TW) tile_of[mr - 1][nc > TW](kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
+      else tile_edge(mr, nc, kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
     }
   }
 }

@@ -231,7 +231,7 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
   t->scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096 + 256; /* + 256: threads' buffers never alias in 4 KB */
   int rc = dd_arena_create(&t->scratch, t->scratch_bytes * (size_t)threads, "per-thread scratch", err);
   /* Spin a while when every thread has a processor, sleep at once when they must share. */
-  t->spins = threads <= dd_machine_cpus() ? 300 : 0;
+  t->spins = threads <= dd_machine_cpus() ? 1000 : 0;
   if (!rc && threads > 1) {
     const int can = startable(threads - 1);
     if (can < threads - 1)

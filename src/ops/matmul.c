@@ -80,20 +80,27 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
                        int more) {
   dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
-  /* Shrink tiles until every thread has work; smaller tiles only pack more. */
-  int64_t mo = dd_min64(DW_ROWS, dd_round_up(out, MC)), ni = dd_min64(DW_COLS, dd_round_up(in, STRIP));
-  while (dd_pieces(out, mo) * dd_pieces(in, ni) < 2 * c->nthreads && c->nthreads > 1 && (mo > MC || ni > STRIP)) {
-    if (ni > 2 * mo || mo <= MC) ni = dd_round_up(ni / 2, STRIP);
-    else mo = dd_round_up(mo / 2, MC);
+  /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
+   * the columns reads dy again, a part of the rows packs x again. */
+  const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
+  int64_t row_parts = dd_pieces(out, DW_ROWS), col_parts = dd_pieces(in, DW_COLS);
+  while (c->nthreads > 1 && row_parts * col_parts < TASKS * c->nthreads) {
+    if (2 * row_parts <= row_panels && out / row_parts >= in / col_parts) row_parts *= 2;
+    else if (2 * col_parts <= col_panels) col_parts *= 2;
+    else if (2 * row_parts <= row_panels) row_parts *= 2;
+    else break;
   }
-  const int64_t cols = dd_pieces(in, ni);
+  if (row_parts * col_parts % c->nthreads) row_parts = dd_min64(dd_round_up(row_parts, c->nthreads), row_panels);
   float *pb = c->scratch;
-  DD_FOR(c, task, dd_pieces(out, mo) * cols) {
-    const int64_t o = task / cols * mo, i = task % cols * ni, no = dd_min64(mo, out - o), nn = dd_min64(ni, in - i);
+  DD_FOR(c, task, row_parts * col_parts) {
+    const int64_t o = dd_part_begin(row_panels, task / col_parts, row_parts) * kn->mr;
+    const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
+    const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
+    const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
-      kn->pack_b(pb, kc, nn, x + t * in + i, in, 1);
-      kn->gemm_strided(no, nn, kc, &(dd_operand){dy + t * out + o, out, kn->mr}, &(dd_operand){pb, kn->nr, kn->nr * kc},
+      kn->pack_b(pb, kc, ni, x + t * in + i, in, 1);
+      kn->gemm_strided(no, ni, kc, &(dd_operand){dy + t * out + o, out, kn->mr}, &(dd_operand){pb, kn->nr, kn->nr * kc},
                        dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
