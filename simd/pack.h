@@ -14,7 +14,7 @@ VI void pack_lanes(float *dst, int64_t w, int64_t rows, int64_t kk, const float 
     float *d = dst + r;
     int64_t k = 0;
     for (; k + TQ <= kk; k += TQ) {
-      for (int64_t i = 4; i < 8; i++) __builtin_prefetch(s + i * rs + k); /* the next four lanes */
+      for (int64_t i = 8; i < 12; i++) __builtin_prefetch(s + i * rs + k); /* lanes that come soon */
       tq_transpose(d + k * w, w, s + k, rs);
     }
     for (; k < kk; k++)
@@ -45,7 +45,11 @@ VI void pack_panels(float *dst, int64_t w, int64_t lanes, int64_t kk, const floa
     for (int64_t k = 0; k < kk; k++) {
       const float *s = src + k * cs;
       float *d = dst + k * w;
-      for (int64_t p = 0; p < whole; p++, s += w, d += w * kk) memcpy(d, s, (size_t)w * sizeof *d);
+      for (int64_t p = 0; p < whole; p++, s += w, d += w * kk) {
+        __builtin_prefetch(s + 6 * cs);
+        if (w > 16) __builtin_prefetch(s + 6 * cs + 16);
+        memcpy(d, s, (size_t)w * sizeof *d);
+      }
       if (rest) memcpy(d, s, (size_t)rest * sizeof *d);
     }
     return;

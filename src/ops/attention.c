@@ -51,11 +51,14 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
     kn->gemm(m, dd_min64(kn->nr, n - j), k_used, a, b + j * kk, out + j, ldo, mode);
 }
 
-/* out[m][n] continues with A' B, A [k][m] where it lies (row stride lda), B packed. */
-static void multiply_transposed(const dd_kernels *kn, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda,
-                                const float *b, float *out, int64_t ldo) {
-  kn->gemm_strided(m, n, k, &(dd_operand){a, lda, kn->mr}, &(dd_operand){b, kn->nr, kn->nr * k}, out, ldo,
-                   DD_GEMM_CONTINUE);
+/* out (+)= A' B for the nq queries from q0 on: A [nq][keys] of scores where they lie, B [nq][hs] packed. out: [T][hs]
+ * inside qkv; its rows before q0 go on, those of these queries begin. */
+static void multiply_transposed(const dd_kernels *kn, int64_t q0, int64_t nq, const head *h, const float *a,
+                                const float *b, float *out) {
+  const dd_operand packed = {b, kn->nr, kn->nr * nq};
+  kn->gemm_strided(q0, h->hs, nq, &(dd_operand){a, h->tpad, kn->mr}, &packed, out, h->ld, DD_GEMM_CONTINUE);
+  kn->gemm_strided(nq, h->hs, nq, &(dd_operand){a + q0, h->tpad, kn->mr}, &packed, out + q0 * h->ld, h->ld,
+                   DD_GEMM_SET);
 }
 
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {
@@ -115,10 +118,8 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
     kn->pack_b(kt, h.hs, h.T, h.k, 1, h.ld); /* K^T: scores = Q K^T */
     kn->pack_b(vt, h.hs, h.T, h.v, 1, h.ld); /* V^T: dP = dY V^T */
     kn->pack_b(kp, h.T, h.hs, h.k, h.ld, 1); /* K: dQ = dS K */
-    for (int64_t t = 0; t < h.T; t++) {
-      memset(dk + t * h.ld, 0, (size_t)h.hs * sizeof *dk);
-      memset(dv + t * h.ld, 0, (size_t)h.hs * sizeof *dv);
-    }
+    /* Above the diagonal it stays zero: a row's triangle only grows from block to block. */
+    if (a->drop.threshold) memset(pd, 0, (size_t)(QBB * h.tpad) * sizeof *pd);
     for (int64_t q0 = 0; q0 < h.T; q0 += QBB) {
       const int64_t nq = dd_min64(QBB, h.T - q0), keys = q0 + nq, cols = dd_round_up(keys, kn->nr);
       kn->pack_a(rows_a, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
@@ -133,16 +134,14 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       if (a->drop.threshold) {
         dd_drop d = a->drop;
         d.c1 += (uint32_t)(bh * h.T + q0);
-        for (int64_t r = 0; r < nq; r++)
-          memset(pd + r * h.tpad + q0 + r + 1, 0, (size_t)(keys - q0 - r - 1) * sizeof *pd);
         kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
       }
       for (int64_t r = 0; r < nq; r++)
         kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, keys, h.scale);
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
-      multiply_transposed(kn, keys, h.hs, nq, dropped, h.tpad, rows_dy, dv, h.ld); /* dV += P' dY */
+      multiply_transposed(kn, q0, nq, &h, dropped, rows_dy, dv); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
-      multiply_transposed(kn, keys, h.hs, nq, dp, h.tpad, rows_q, dk, h.ld); /* dK += dS' Q */
+      multiply_transposed(kn, q0, nq, &h, dp, rows_q, dk); /* dK += dS' Q */
       kn->pack_a(pa, nq, keys, dp, h.tpad, 1);
       gemm_short(kn, nq, h.hs, keys, h.T, pa, kp, dq + q0 * h.ld, h.ld, DD_GEMM_SET);
     }
