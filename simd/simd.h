@@ -28,6 +28,8 @@ typedef enum dd_gemm_mode {
 typedef struct dd_operand {
   const float *data;
   int64_t step, panel;
+  const float *next;  /* of B, a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
+  int64_t next_step;  /* from one tile's share to the next one's */
 } dd_operand;
 
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */

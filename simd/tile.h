@@ -35,12 +35,19 @@
 #define T1_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i);
 #define T1_STORE(i) tv_store(c + i * ldc, p##i);
 
-/* What to fetch into the second cache while a tile runs: the rows of A that the next tile takes, and a share of the
- * columns of B that come after these. */
+/* What to fetch into the second cache while a tile runs: the rows of A that the next tile takes, and some of what the
+ * caller needs next. Small tiles have no room for both in every k. */
 typedef struct ahead {
   const float *a, *b;
   int64_t step; /* of b, per k */
 } ahead;
+#if TW >= 16
+#define T_AHEAD __builtin_prefetch(fa, 0, 2), fa += as, __builtin_prefetch(fb, 0, 2), fb += f->step;
+#else
+#define T_AHEAD                                                                                                        \
+  if (k & 1) __builtin_prefetch(fa, 0, 2), fa += 2 * as;                                                               \
+  else __builtin_prefetch(fb, 0, 2), fb += 2 * f->step;
+#endif
 
 /* c is fetched while the products run: it is often in the second cache or beyond. */
 #define T_FETCH(i) __builtin_prefetch(c + i * ldc, 1);
@@ -54,9 +61,7 @@ typedef struct ahead {
     else { R(T2_FETCH) }                                                                                               \
     for (int64_t k = 0; k < kk; k++, a += as, b += bs) {                                                               \
       tv x, y = tv_load(b), z = tv_load(b + TW);                                                                       \
-      __builtin_prefetch(b + 8 * bs);                                                                                  \
-      __builtin_prefetch(fa, 0, 2), fa += as;                                                                          \
-      __builtin_prefetch(fb, 0, 2), fb += f->step;                                                                     \
+      T_AHEAD                                                                                                          \
       R(T2_STEP)                                                                                                       \
     }                                                                                                                  \
     if (mode == DD_GEMM_ADD) { R(T2_ADD) }                                                                             \
@@ -104,19 +109,16 @@ static void tile_edge(int64_t mr, int64_t nc, int64_t kk, const float *a, int64_
 
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
-  const float *bp = b->data;
-  const int64_t tiles = (m + TILE_MR - 1) / TILE_MR;
+  const float *bp = b->data, *next = b->next ? b->next : bp;
+  const int64_t share = kk ? b->next_step / kk : 0, step = b->next ? share < 1 ? 1 : share : 0;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;
     for (int64_t i = 0; i < m; i += TILE_MR, ap += a->panel) {
       const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
       float *cp = c + i * ldc + j;
-      ahead f = {ap + a->panel + TILE_MR - 1, bp, 0};
-      if (b->step == TILE_NR) {
-        f.step = TILE_NR / tiles;
-        f.b = bp + b->panel + i / TILE_MR * f.step * kk;
-      }
+      const ahead f = {ap + a->panel + TILE_MR - 1, next, step};
+      if (b->next) next += b->next_step;
       if (nc == TILE_NR || nc == TW) tile_of[mr - 1][nc > TW](kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
       else tile_edge(mr, nc, kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
     }
@@ -125,8 +127,11 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
 
 static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,
                    dd_gemm_mode mode) {
-  k_gemm_strided(m, n, kk, &(dd_operand){a, TILE_MR, TILE_MR * kk}, &(dd_operand){b, TILE_NR, TILE_NR * kk}, c, ldc,
-                 mode);
+  /* While the rows pass one panel of B, the next one comes. */
+  const int64_t panel = TILE_NR * kk, tiles = (m + TILE_MR - 1) / TILE_MR;
+  const dd_operand rows = {.data = a, .step = TILE_MR, .panel = TILE_MR * kk};
+  const dd_operand cols = {.data = b, .step = TILE_NR, .panel = panel, .next = b + panel, .next_step = panel / (tiles + !tiles)};
+  k_gemm_strided(m, n, kk, &rows, &cols, c, ldc, mode);
 }
 
 /* Twelve independent chains on operands that stay in registers. They start from different memory, or a compiler would

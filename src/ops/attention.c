@@ -55,10 +55,10 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
  * inside qkv; its rows before q0 go on, those of these queries begin. */
 static void multiply_transposed(const dd_kernels *kn, int64_t q0, int64_t nq, const head *h, const float *a,
                                 const float *b, float *out) {
-  const dd_operand packed = {b, kn->nr, kn->nr * nq};
-  kn->gemm_strided(q0, h->hs, nq, &(dd_operand){a, h->tpad, kn->mr}, &packed, out, h->ld, DD_GEMM_CONTINUE);
-  kn->gemm_strided(nq, h->hs, nq, &(dd_operand){a + q0, h->tpad, kn->mr}, &packed, out + q0 * h->ld, h->ld,
-                   DD_GEMM_SET);
+  const dd_operand packed = {.data = b, .step = kn->nr, .panel = kn->nr * nq};
+  const dd_operand before = {.data = a, .step = h->tpad, .panel = kn->mr}, here = {a + q0, h->tpad, kn->mr, NULL, 0};
+  kn->gemm_strided(q0, h->hs, nq, &before, &packed, out, h->ld, DD_GEMM_CONTINUE);
+  kn->gemm_strided(nq, h->hs, nq, &here, &packed, out + q0 * h->ld, h->ld, DD_GEMM_SET);
 }
 
 void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const float *qkv, const dd_attention *a) {

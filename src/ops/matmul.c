@@ -100,8 +100,13 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       kn->pack_b(pb, kc, ni, x + t * in + i, in, 1);
-      kn->gemm_strided(no, ni, kc, &(dd_operand){dy + t * out + o, out, kn->mr}, &(dd_operand){pb, kn->nr, kn->nr * kc},
-                       dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
+      const dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
+      const dd_operand right = {.data = pb,
+                                .step = kn->nr,
+                                .panel = kn->nr * kc,
+                                .next = x + (t + kc) * in + i, /* rows of x to be packed next */
+                                .next_step = in};
+      kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
 }
