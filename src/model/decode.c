@@ -168,7 +168,9 @@ static void losses_team(dd_ctx *c, void *arg) {
 
 static void run_team(dd_infer *g, void (*fn)(dd_ctx *c, void *arg), void *arg) {
   dd_infer_pack(g);
+  dd_team_eager(g->m->team, 1);
   dd_team_run(g->m->team, fn, arg);
+  dd_team_eager(g->m->team, 0);
 }
 
 const float *dd_infer_feed(dd_infer *g, const int32_t *ids, int64_t n) {
