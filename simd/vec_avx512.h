@@ -136,7 +136,11 @@ VI i16x32 i16x32_widen(const int8_t *p) {
 }
 VI i32x16 i32x16_zero(void) { return _mm512_setzero_si512(); }
 VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
-  return _mm512_add_epi32(s, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
+  s = _mm512_add_epi32(s, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
+#ifndef DD_SIMDE
+  __asm__("" : "+v"(s)); /* here and now: gcc 12 would compute all products of a tile first, and spill the sums */
+#endif
+  return s;
 }
 VI v16 v16_from_i32(i32x16 x) { return _mm512_cvtepi32_ps(x); }
 VI void v16_store_i16(int16_t *p, v16 x) {
