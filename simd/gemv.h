@@ -34,27 +34,39 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
 #define GEMV_PREFETCH(p, bytes)                                                                                        \
   for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch((const char *)(p) + GEMV_AHEAD + c_)
 
-/* f32 */
-#define F32_ZERO(r, u) v16 s##r##u = v16_set(0.f);
-#define F32_ZEROS(r, U) U(F32_ZERO, r)
-#define F32_LOAD(r, u) const v16 w##u = v16_load(w + 16 * u);
-#define F32_FMA(r, u) s##r##u = v16_fma(xk, w##u, s##r##u);
+/* One step of k. `many`: the weights of all units, then row by row; `one` row: unit by unit, in fewer registers. */
+#define F32_STEP_one(R, U, load)                                                                                       \
+  {                                                                                                                    \
+    const v16 xk = v16_set(x[k]);                                                                                      \
+    U(load##_FMA, 0)                                                                                                   \
+  }
+#define F32_STEP_many(R, U, load)                                                                                      \
+  {                                                                                                                    \
+    U(load, 0)                                                                                                         \
+    R(F32_ROW, U)                                                                                                      \
+  }
 #define F32_ROW(r, U)                                                                                                  \
   {                                                                                                                    \
     const v16 xk = v16_set(x[r * ldx + k]);                                                                            \
     U(F32_FMA, r)                                                                                                      \
   }
+#define F32_FMA(r, u) s##r##u = v16_fma(xk, w##u, s##r##u);
+
+/* f32 */
+#define F32_ZERO(r, u) v16 s##r##u = v16_set(0.f);
+#define F32_ZEROS(r, U) U(F32_ZERO, r)
+#define F32_LOAD(r, u) const v16 w##u = v16_load(w + 16 * u);
+#define F32_LOAD_FMA(r, u) s##r##u = v16_fma(xk, v16_load(w + 16 * u), s##r##u);
 #define F32_STORE(r, u) st(g->out + r * g->ldo, s##r##u, 16 * u, g->n);
 #define F32_STORES(r, U) U(F32_STORE, r)
-#define F32_TILE(name, R, U, units)                                                                                    \
+#define F32_TILE(name, R, U, units, rows)                                                                              \
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x, *w = g->w;                                                                                  \
     const int64_t ldx = g->ldx, ldw = g->ldw;                                                                          \
     R(F32_ZEROS, U)                                                                                                    \
     for (int64_t k = 0; k < g->kk; k++, w += ldw) {                                                                    \
       GEMV_PREFETCH(w, 64 * units);                                                                                    \
-      U(F32_LOAD, 0)                                                                                                   \
-      R(F32_ROW, U)                                                                                                    \
+      F32_STEP_##rows(R, U, F32_LOAD)                                                                                  \
     }                                                                                                                  \
     R(F32_STORES, U)                                                                                                   \
     (void)ldx;                                                                                                         \
@@ -62,8 +74,10 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
 
 /* bf16: even k, then odd k, of each pair */
 #define BF16_EVEN(r, u) const v16 w##u = v16_bf16_even(w + 32 * u);
+#define BF16_EVEN_FMA(r, u) s##r##u = v16_fma(xk, v16_bf16_even(w + 32 * u), s##r##u);
 #define BF16_ODD(r, u) const v16 w##u = v16_bf16_odd(w + 32 * u);
-#define BF16_TILE(name, R, U, units)                                                                                   \
+#define BF16_ODD_FMA(r, u) s##r##u = v16_fma(xk, v16_bf16_odd(w + 32 * u), s##r##u);
+#define BF16_TILE(name, R, U, units, rows)                                                                             \
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x;                                                                                             \
     const uint16_t *w = g->w;                                                                                          \
@@ -72,20 +86,11 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
     R(F32_ZEROS, U)                                                                                                    \
     for (; k + 1 < g->kk; k++, w += ldw) {                                                                             \
       GEMV_PREFETCH(w, 64 * units);                                                                                    \
-      {                                                                                                                \
-        U(BF16_EVEN, 0)                                                                                                \
-        R(F32_ROW, U)                                                                                                  \
-      }                                                                                                                \
+      F32_STEP_##rows(R, U, BF16_EVEN)                                                                                 \
       k++;                                                                                                             \
-      {                                                                                                                \
-        U(BF16_ODD, 0)                                                                                                 \
-        R(F32_ROW, U)                                                                                                  \
-      }                                                                                                                \
+      F32_STEP_##rows(R, U, BF16_ODD)                                                                                  \
     }                                                                                                                  \
-    if (k < g->kk) {                                                                                                   \
-      U(BF16_EVEN, 0)                                                                                                  \
-      R(F32_ROW, U)                                                                                                    \
-    }                                                                                                                  \
+    if (k < g->kk) F32_STEP_##rows(R, U, BF16_EVEN)                                                                    \
     R(F32_STORES, U)                                                                                                   \
     (void)ldx;                                                                                                         \
   }
@@ -95,11 +100,23 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
 #define I8_ZEROS(r, U) U(I8_ZERO, r)
 #define I8_LOAD(r, u) const i16x32 w##u = i16x32_widen(w + 32 * u);
 #define I8_MADD(r, u) s##r##u = i32x16_madd(s##r##u, w##u, xk);
+#define I8_LOAD_MADD(r, u) s##r##u = i32x16_madd(s##r##u, i16x32_widen(w + 32 * u), xk);
 #define I8_ROW(r, U)                                                                                                   \
   {                                                                                                                    \
     int32_t xk;                                                                                                        \
     memcpy(&xk, x + r * ldx + k, sizeof xk);                                                                           \
     U(I8_MADD, r)                                                                                                      \
+  }
+#define I8_STEP_one(R, U)                                                                                              \
+  {                                                                                                                    \
+    int32_t xk;                                                                                                        \
+    memcpy(&xk, x + k, sizeof xk);                                                                                     \
+    U(I8_LOAD_MADD, 0)                                                                                                 \
+  }
+#define I8_STEP_many(R, U)                                                                                             \
+  {                                                                                                                    \
+    U(I8_LOAD, 0)                                                                                                      \
+    R(I8_ROW, U)                                                                                                       \
   }
 #define I8_STORE(r, u)                                                                                                 \
   {                                                                                                                    \
@@ -109,7 +126,7 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
     st(g->out + r * g->ldo, f, 16 * u, g->n);                                                                          \
   }
 #define I8_STORES(r, U) U(I8_STORE, r)
-#define I8_TILE(name, R, U, units)                                                                                     \
+#define I8_TILE(name, R, U, units, rows)                                                                               \
   static void name(const gemv_args *g) {                                                                               \
     const int16_t *x = g->x;                                                                                           \
     const int8_t *w = g->w;                                                                                            \
@@ -119,8 +136,7 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
       R(I8_ZEROS, U)                                                                                                   \
       for (int64_t k = k0; k < end; k += 2, w += ldw) {                                                                \
         GEMV_PREFETCH(w, 32 * units);                                                                                  \
-        U(I8_LOAD, 0)                                                                                                  \
-        R(I8_ROW, U)                                                                                                   \
+        I8_STEP_##rows(R, U)                                                                                           \
       }                                                                                                                \
       R(I8_STORES, U)                                                                                                  \
     }                                                                                                                  \
@@ -128,24 +144,25 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
   }
 
 /* The tiles kind_RxU of a kind, and a table of them. */
-#define GEMV_UNITS_OF(TILE, kind, r, R)                                                                                \
-  TILE(kind##_##r##x1, R, GEMV_U1, 1)                                                                                  \
-  TILE(kind##_##r##x2, R, GEMV_U2, 2) TILE(kind##_##r##x3, R, GEMV_U3, 3) TILE(kind##_##r##x4, R, GEMV_U4, 4)
+#define GEMV_UNITS_OF(TILE, kind, r, R, rows)                                                                          \
+  TILE(kind##_##r##x1, R, GEMV_U1, 1, rows)                                                                            \
+  TILE(kind##_##r##x2, R, GEMV_U2, 2, rows)                                                                            \
+  TILE(kind##_##r##x3, R, GEMV_U3, 3, rows)                                                                            \
+  TILE(kind##_##r##x4, R, GEMV_U4, 4, rows)
 #define GEMV_NAMES(kind, r) {kind##_##r##x1, kind##_##r##x2, kind##_##r##x3, kind##_##r##x4}
-#if GEMV_ROWS > 3
-#define GEMV_MORE(TILE, kind)                                                                                          \
-  GEMV_UNITS_OF(TILE, kind, 4, GEMV_R4) GEMV_UNITS_OF(TILE, kind, 5, GEMV_R5) GEMV_UNITS_OF(TILE, kind, 6, GEMV_R6)
-#define GEMV_MORE_NAMES(kind) , GEMV_NAMES(kind, 4), GEMV_NAMES(kind, 5), GEMV_NAMES(kind, 6)
+#if GEMV_ROWS == 6
+#define GEMV_MORE(TILE, kind) GEMV_UNITS_OF(TILE, kind, 5, GEMV_R5, many) GEMV_UNITS_OF(TILE, kind, 6, GEMV_R6, many)
+#define GEMV_MORE_NAMES(kind) , GEMV_NAMES(kind, 5), GEMV_NAMES(kind, 6)
 #else
 #define GEMV_MORE(TILE, kind)
 #define GEMV_MORE_NAMES(kind)
 #endif
 typedef void gemv_tile(const gemv_args *);
 #define GEMV_TILES(TILE, kind)                                                                                         \
-  GEMV_UNITS_OF(TILE, kind, 1, GEMV_R1) GEMV_UNITS_OF(TILE, kind, 2, GEMV_R2)                                          \
-  GEMV_UNITS_OF(TILE, kind, 3, GEMV_R3) GEMV_MORE(TILE, kind)                                                          \
-  static gemv_tile *const kind##_tiles[GEMV_ROWS][4] = {GEMV_NAMES(kind, 1), GEMV_NAMES(kind, 2),                      \
-                                                        GEMV_NAMES(kind, 3) GEMV_MORE_NAMES(kind)};
+  GEMV_UNITS_OF(TILE, kind, 1, GEMV_R1, one) GEMV_UNITS_OF(TILE, kind, 2, GEMV_R2, many)                               \
+  GEMV_UNITS_OF(TILE, kind, 3, GEMV_R3, many) GEMV_UNITS_OF(TILE, kind, 4, GEMV_R4, many) GEMV_MORE(TILE, kind)        \
+  static gemv_tile *const kind##_tiles[GEMV_ROWS][4] = {GEMV_NAMES(kind, 1), GEMV_NAMES(kind, 2), GEMV_NAMES(kind, 3), \
+                                                        GEMV_NAMES(kind, 4) GEMV_MORE_NAMES(kind)};
 GEMV_TILES(F32_TILE, f32)
 GEMV_TILES(BF16_TILE, bf16)
 GEMV_TILES(I8_TILE, i8)

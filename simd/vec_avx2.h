@@ -169,15 +169,18 @@ VI i16x32 i16x32_widen(const int8_t *p) {
 VI i32x16 i32x16_zero(void) { return (i32x16){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
   const __m256i x = _mm256_set1_epi32(pair);
-  return (i32x16){_mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, x)), _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, x))};
+  s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, x));
+  s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, x));
+  __asm__("" : "+x"(s.a), "+x"(s.b)); /* here and now: gcc 12 would compute all products first, and spill the sums */
+  return s;
 }
 VI v16 v16_from_i32(i32x16 x) { return (v16){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
 VI void v16_store_i16(int16_t *p, v16 x) {
   const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
   _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(both, 0xd8));
 }
-#define GEMV_ROWS 3
-#define GEMV_UNITS 2
+#define GEMV_ROWS 4
+#define GEMV_UNITS 1
 
 /* The matrix tile: MR x (two vectors of TW). */
 #define TW 8

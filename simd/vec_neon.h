@@ -159,7 +159,7 @@ VI v16 v16_from_i32(i32x16 x) { return VMAP(vcvtq_f32_s32(x.q[i])); }
 VI void v16_store_i16(int16_t *p, v16 x) {
   for (int i = 0; i < 4; i++) vst1_s16(p + 4 * i, vmovn_s32(vcvtnq_s32_f32(x.q[i])));
 }
-#define GEMV_ROWS 3
+#define GEMV_ROWS 4
 #define GEMV_UNITS 1
 
 #define TW 4
