@@ -18,6 +18,7 @@ typedef struct pass {
 
 static void embed_row(dd_ctx *c, dd_infer *g, int64_t row, int32_t id, int64_t at) {
   const int64_t C = g->m->o.shape.C;
+  dd_enter(c, DD_PHASE_EMBED);
   c->k->add(g->x + row * C, g->m->p.wte + id * C, g->m->p.wpe + at * C, C);
 }
 
@@ -29,6 +30,7 @@ static dd_vectors prepare(dd_ctx *c, const pass *s, int64_t from, const float *s
   const dd_infer_thread *t = g->thread + c->tid;
   const int int8 = g->o.weights == DD_WEIGHTS_INT8, alone = s->rows - from <= DD_INFER_ALONE;
   if (!w && !int8) return (dd_vectors){.x = src + from * n, .ld = n};
+  dd_enter(c, DD_PHASE_NORM);
   float *norm = alone ? t->norm : g->norm, *scale = alone ? t->scale : g->scale;
   int16_t *q = alone ? t->q : g->q;
   const int64_t rows = s->rows - from, ldq = dd_round_up(n, 2);
@@ -51,6 +53,7 @@ static void product(dd_ctx *c, const dd_share *h, float *out, int64_t ldo, const
                     const float *bias) {
   float *o = out + h->col0;
   if (!h->w.n) return;
+  dd_enter(c, DD_PHASE_MATMUL);
   dd_panels_apply(c->k, &h->w, o, ldo, x, rows);
   for (int64_t r = 0; bias && r < rows; r++) c->k->add(o + r * ldo, o + r * ldo, bias + h->col0, h->w.n);
 }
@@ -59,6 +62,7 @@ static void attend(dd_ctx *c, const pass *s, int64_t l, int64_t from) {
   const dd_infer *g = s->g;
   const dd_shape *p = &g->m->o.shape;
   const int64_t C = p->C, hs = C / p->H, tasks = p->H * s->streams;
+  dd_enter(c, DD_PHASE_ATTENTION);
   /* Heads are the slow index: with by_head this gives every thread its own. */
   const int64_t begin = dd_part_begin(tasks, c->tid, c->nthreads), end = dd_part_begin(tasks, c->tid + 1, c->nthreads);
   for (int64_t i = begin; i < end; i++) {
@@ -237,6 +241,7 @@ static void generate_team(dd_ctx *c, void *arg) {
     for (int64_t r = c->tid; r < s.streams; r += c->nthreads) embed_row(c, g, r, a->ids[r * (a->n + 1) + i], s.at);
     dd_barrier(c);
     run(c, &s, g->logits);
+    dd_enter(c, DD_PHASE_LOSS);
     for (int64_t r = c->tid; r < s.streams; r += c->nthreads)
       a->ids[r * (a->n + 1) + i + 1] = draw(g, a->d, r, i, g->thread[c->tid].work);
   }
