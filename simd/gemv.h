@@ -15,6 +15,8 @@ typedef struct gemv_args { /* of one tile: as in simd.h */
   int64_t ldo, n, kk, ldx, ldw;
   const void *x, *w;
   const float *xscale, *wscale;
+  const char *ahead; /* prefetch from here, moving by ahead_step for each row of weights */
+  int64_t ahead_step;
 } gemv_args;
 
 enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay in the first cache */
@@ -31,8 +33,11 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
 #define GEMV_R6(M, U) GEMV_R5(M, U) M(5, U)
 
 #define GEMV_EACH(r, U) U(GEMV_DO, r)
-#define GEMV_PREFETCH(p, bytes)                                                                                        \
-  for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch((const char *)(p) + GEMV_AHEAD + c_)
+#define GEMV_PREFETCH_one(w, bytes)                                                                                    \
+  for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch((const char *)(w) + GEMV_AHEAD + c_)
+#define GEMV_PREFETCH_many(w, bytes)                                                                                   \
+  for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch(ahead + c_, 0, 2);                                       \
+  ahead += ahead_step
 
 /* One step of k. `many`: the weights of all units, then row by row; `one` row: unit by unit, in fewer registers. */
 #define F32_STEP_one(R, U, load)                                                                                       \
@@ -62,14 +67,15 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
 #define F32_TILE(name, R, U, units, rows)                                                                              \
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x, *w = g->w;                                                                                  \
-    const int64_t ldx = g->ldx, ldw = g->ldw;                                                                          \
+    const char *ahead = g->ahead;                                                                                      \
+    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
     R(F32_ZEROS, U)                                                                                                    \
     for (int64_t k = 0; k < g->kk; k++, w += ldw) {                                                                    \
-      GEMV_PREFETCH(w, 64 * units);                                                                                    \
+      GEMV_PREFETCH_##rows(w, 64 * units);                                                                             \
       F32_STEP_##rows(R, U, F32_LOAD)                                                                                  \
     }                                                                                                                  \
     R(F32_STORES, U)                                                                                                   \
-    (void)ldx;                                                                                                         \
+    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
   }
 
 /* bf16: even k, then odd k, of each pair */
@@ -81,18 +87,19 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x;                                                                                             \
     const uint16_t *w = g->w;                                                                                          \
-    const int64_t ldx = g->ldx, ldw = g->ldw;                                                                          \
+    const char *ahead = g->ahead;                                                                                      \
+    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
     int64_t k = 0;                                                                                                     \
     R(F32_ZEROS, U)                                                                                                    \
     for (; k + 1 < g->kk; k++, w += ldw) {                                                                             \
-      GEMV_PREFETCH(w, 64 * units);                                                                                    \
+      GEMV_PREFETCH_##rows(w, 64 * units);                                                                             \
       F32_STEP_##rows(R, U, BF16_EVEN)                                                                                 \
       k++;                                                                                                             \
       F32_STEP_##rows(R, U, BF16_ODD)                                                                                  \
     }                                                                                                                  \
     if (k < g->kk) F32_STEP_##rows(R, U, BF16_EVEN)                                                                    \
     R(F32_STORES, U)                                                                                                   \
-    (void)ldx;                                                                                                         \
+    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
   }
 
 /* int8 x int16: pairs of k in one multiply-add */
@@ -130,17 +137,18 @@ enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay
   static void name(const gemv_args *g) {                                                                               \
     const int16_t *x = g->x;                                                                                           \
     const int8_t *w = g->w;                                                                                            \
-    const int64_t ldx = g->ldx, ldw = g->ldw;                                                                          \
+    const char *ahead = g->ahead;                                                                                      \
+    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
     for (int64_t k0 = 0, end; k0 < g->kk; k0 = end) {                                                                  \
       end = g->kk - k0 < DD_GEMV_CHUNK ? g->kk : k0 + DD_GEMV_CHUNK;                                                   \
       R(I8_ZEROS, U)                                                                                                   \
       for (int64_t k = k0; k < end; k += 2, w += ldw) {                                                                \
-        GEMV_PREFETCH(w, 32 * units);                                                                                  \
+        GEMV_PREFETCH_##rows(w, 32 * units);                                                                           \
         I8_STEP_##rows(R, U)                                                                                           \
       }                                                                                                                \
       R(I8_STORES, U)                                                                                                  \
     }                                                                                                                  \
-    (void)ldx;                                                                                                         \
+    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
   }
 
 /* The tiles kind_RxU of a kind, and a table of them. */
@@ -169,8 +177,10 @@ GEMV_TILES(I8_TILE, i8)
 
 /* Cut m rows x n outputs into tiles. x_size, unit_size: bytes of an element of x and of 16 outputs in a row of w. */
 VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int64_t m, size_t x_size,
-                 size_t unit_size) {
-  const int64_t units = (all->n + 15) / 16;
+                 size_t unit_size, size_t w_size, int64_t w_rows) {
+  const int64_t units = (all->n + 15) / 16, row = all->ldw * (int64_t)w_size;
+  const int64_t passes = (m + GEMV_ROWS - 1) / GEMV_ROWS * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
+  const char *ahead = (const char *)all->w + (passes > 1 ? row * w_rows : GEMV_AHEAD);
   for (int64_t r = 0, rows; r < m; r += rows) {
     rows = m - r < GEMV_ROWS ? m - r : GEMV_ROWS;
     const int64_t most = rows == 1 ? 4 : GEMV_UNITS;
@@ -182,6 +192,9 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int
       g.x = (const char *)g.x + (size_t)(r * g.ldx) * x_size;
       g.w = (const char *)g.w + (size_t)u * unit_size;
       if (g.xscale) g.xscale += r, g.wscale += 16 * u;
+      g.ahead = ahead;
+      g.ahead_step = row / passes;
+      ahead += row * w_rows / passes;
       tiles[rows - 1][some - 1](&g);
     }
   }
@@ -190,20 +203,20 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int
 static void k_gemv_f32(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,
                        const float *w, int64_t ldw) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw};
-  gemv_run(f32_tiles, &g, m, sizeof *x, 64);
+  gemv_run(f32_tiles, &g, m, sizeof *x, 64, sizeof *w, kk);
 }
 
 static void k_gemv_bf16(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,
                         const uint16_t *w, int64_t ldw) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw};
-  gemv_run(bf16_tiles, &g, m, sizeof *x, 64);
+  gemv_run(bf16_tiles, &g, m, sizeof *x, 64, sizeof *w, kk / 2);
 }
 
 static void k_gemv_i8(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const int16_t *x, int64_t ldx,
                       const float *xscale, const int8_t *w, int64_t ldw, const float *wscale) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw,
                        .xscale = xscale, .wscale = wscale};
-  gemv_run(i8_tiles, &g, m, sizeof *x, 32);
+  gemv_run(i8_tiles, &g, m, sizeof *x, 32, sizeof *w, kk / 2);
 }
 
 static float k_quantize(int16_t *q, const float *x, int64_t n) {
