@@ -296,11 +296,13 @@ void dd_barrier(dd_ctx *c) {
   dd_team *t = c->team;
   const dd_phase was = c->phase;
   dd_enter(c, DD_PHASE_WAIT);
+  const int used = c->loop < DD_LOOPS ? c->loop : DD_LOOPS; /* the same in every thread */
   c->loop = 0;
   const unsigned phase = atomic_load_explicit(&t->phase.value, memory_order_acquire);
   if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == c->nthreads - 1) {
-    /* The last one: everybody is done with the loops of this phase. */
-    for (int i = 0; i < DD_LOOPS; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
+    /* The last one: everybody is done with the loops of this phase. Counters that were not used stay where they are:
+     * each is a cache line to fetch from another core. */
+    for (int i = 0; i < used; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     event_next(&t->phase);
   } else event_wait(t, &t->phase, phase);

@@ -100,9 +100,18 @@ void dd_kv_put(const dd_kv *c, int bf16, int64_t hs, int64_t at, const float *k,
     memcpy((float *)c->values + at * ldv, v, (size_t)hs * sizeof *v);
     return;
   }
-  uint16_t *key = (uint16_t *)c->keys + panel + 2 * lane, *value = (uint16_t *)c->values + at / 2 * ldv + at % 2;
-  for (int64_t i = 0; i < hs; i++) key[i / 2 * 2 * P + i % 2] = bf16_of(k[i]);
-  for (int64_t i = 0; i < hs; i++) value[2 * i] = bf16_of(v[i]);
+  /* Pairs as 32-bit words, the first in the low half (both architectures are little-endian). */
+  char *key = (char *)((uint16_t *)c->keys + panel + 2 * lane), *value = (char *)((uint16_t *)c->values + at / 2 * ldv);
+  for (int64_t i = 0; i < hs; i += 2) {
+    const uint32_t pair = bf16_of(k[i]) | (uint32_t)(i + 1 < hs ? bf16_of(k[i + 1]) : 0) << 16;
+    memcpy(key + i * P * (int64_t)sizeof(uint16_t), &pair, sizeof pair);
+  }
+  for (int64_t i = 0; i < hs; i++) {
+    uint32_t pair = 0;
+    if (at % 2) memcpy(&pair, value + 4 * i, sizeof pair);
+    pair = at % 2 ? (pair & 0xffff) | (uint32_t)bf16_of(v[i]) << 16 : bf16_of(v[i]);
+    memcpy(value + 4 * i, &pair, sizeof pair);
+  }
 }
 
 /* scores[r*ld + j] = query r times key j, j < keys. */
