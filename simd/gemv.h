@@ -19,7 +19,7 @@ typedef struct gemv_args { /* of one tile: as in simd.h */
   int64_t ahead_step;
 } gemv_args;
 
-enum { GEMV_AHEAD = 2048 }; /* bytes: far enough for memory, near enough to stay in the first cache */
+enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf16, 16 KiB with int8, the same with f32 */
 
 #define GEMV_U1(M, r) M(r, 0)
 #define GEMV_U2(M, r) GEMV_U1(M, r) M(r, 1)
