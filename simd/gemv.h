@@ -15,11 +15,11 @@ typedef struct gemv_args { /* of one tile: as in simd.h */
   int64_t ldo, n, kk, ldx, ldw;
   const void *x, *w;
   const float *xscale, *wscale;
-  const char *ahead; /* prefetch from here, moving by ahead_step for each row of weights */
-  int64_t ahead_step;
+  const char *next; /* prefetch from here, moving by next_step for each row of weights */
+  int64_t next_step;
 } gemv_args;
 
-enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf16, 16 KiB with int8, the same with f32 */
+enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB with int8; f32 is indifferent */
 
 #define GEMV_U1(M, r) M(r, 0)
 #define GEMV_U2(M, r) GEMV_U1(M, r) M(r, 1)
@@ -36,8 +36,8 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
 #define GEMV_PREFETCH_one(w, bytes)                                                                                    \
   for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch((const char *)(w) + GEMV_AHEAD + c_)
 #define GEMV_PREFETCH_many(w, bytes)                                                                                   \
-  for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch(ahead + c_, 0, 2);                                       \
-  ahead += ahead_step
+  for (int c_ = 0; c_ < (bytes); c_ += 64) __builtin_prefetch(next + c_, 0, 2);                                        \
+  next += next_step
 
 /* One step of k. `many`: the weights of all units, then row by row; `one` row: unit by unit, in fewer registers. */
 #define F32_STEP_one(R, U, load)                                                                                       \
@@ -67,15 +67,15 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
 #define F32_TILE(name, R, U, units, rows)                                                                              \
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x, *w = g->w;                                                                                  \
-    const char *ahead = g->ahead;                                                                                      \
-    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
+    const char *next = g->next;                                                                                        \
+    const int64_t ldx = g->ldx, ldw = g->ldw, next_step = g->next_step;                                                \
     R(F32_ZEROS, U)                                                                                                    \
     for (int64_t k = 0; k < g->kk; k++, w += ldw) {                                                                    \
       GEMV_PREFETCH_##rows(w, 64 * units);                                                                             \
       F32_STEP_##rows(R, U, F32_LOAD)                                                                                  \
     }                                                                                                                  \
     R(F32_STORES, U)                                                                                                   \
-    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
+    (void)ldx, (void)next, (void)next_step;                                                                            \
   }
 
 /* bf16: even k, then odd k, of each pair */
@@ -87,8 +87,8 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
   static void name(const gemv_args *g) {                                                                               \
     const float *x = g->x;                                                                                             \
     const uint16_t *w = g->w;                                                                                          \
-    const char *ahead = g->ahead;                                                                                      \
-    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
+    const char *next = g->next;                                                                                        \
+    const int64_t ldx = g->ldx, ldw = g->ldw, next_step = g->next_step;                                                \
     int64_t k = 0;                                                                                                     \
     R(F32_ZEROS, U)                                                                                                    \
     for (; k + 1 < g->kk; k++, w += ldw) {                                                                             \
@@ -99,7 +99,7 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
     }                                                                                                                  \
     if (k < g->kk) F32_STEP_##rows(R, U, BF16_EVEN)                                                                    \
     R(F32_STORES, U)                                                                                                   \
-    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
+    (void)ldx, (void)next, (void)next_step;                                                                            \
   }
 
 /* int8 x int16: pairs of k in one multiply-add */
@@ -137,8 +137,8 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
   static void name(const gemv_args *g) {                                                                               \
     const int16_t *x = g->x;                                                                                           \
     const int8_t *w = g->w;                                                                                            \
-    const char *ahead = g->ahead;                                                                                      \
-    const int64_t ldx = g->ldx, ldw = g->ldw, ahead_step = g->ahead_step;                                              \
+    const char *next = g->next;                                                                                        \
+    const int64_t ldx = g->ldx, ldw = g->ldw, next_step = g->next_step;                                                \
     for (int64_t k0 = 0, end; k0 < g->kk; k0 = end) {                                                                  \
       end = g->kk - k0 < DD_GEMV_CHUNK ? g->kk : k0 + DD_GEMV_CHUNK;                                                   \
       R(I8_ZEROS, U)                                                                                                   \
@@ -148,7 +148,7 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; measured: 2 KiB is a fifth slower with bf1
       }                                                                                                                \
       R(I8_STORES, U)                                                                                                  \
     }                                                                                                                  \
-    (void)ldx, (void)ahead, (void)ahead_step;                                                                          \
+    (void)ldx, (void)next, (void)next_step;                                                                            \
   }
 
 /* The tiles kind_RxU of a kind, and a table of them. */
@@ -180,7 +180,7 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int
                  size_t unit_size, size_t w_size, int64_t w_rows) {
   const int64_t units = (all->n + 15) / 16, row = all->ldw * (int64_t)w_size;
   const int64_t passes = (m + GEMV_ROWS - 1) / GEMV_ROWS * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
-  const char *ahead = (const char *)all->w + (passes > 1 ? row * w_rows : GEMV_AHEAD);
+  const char *next = (const char *)all->w + (passes > 1 ? row * w_rows : GEMV_AHEAD);
   for (int64_t r = 0, rows; r < m; r += rows) {
     rows = m - r < GEMV_ROWS ? m - r : GEMV_ROWS;
     const int64_t most = rows == 1 ? 4 : GEMV_UNITS;
@@ -192,9 +192,9 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int
       g.x = (const char *)g.x + (size_t)(r * g.ldx) * x_size;
       g.w = (const char *)g.w + (size_t)u * unit_size;
       if (g.xscale) g.xscale += r, g.wscale += 16 * u;
-      g.ahead = ahead;
-      g.ahead_step = row / passes;
-      ahead += row * w_rows / passes;
+      g.next = next;
+      g.next_step = row / passes;
+      next += row * w_rows / passes;
       tiles[rows - 1][some - 1](&g);
     }
   }

@@ -1,6 +1,6 @@
 /* Generation with every format of weights: the packed products and the cache against formulas written here, equal bits
- * however the tokens are fed, on any team and with any number of streams, accuracy of the reduced formats, and text that
- * is the same alone and in lockstep, beyond the context too. test_infer.c holds f32 to the full forward pass. */
+ * however the tokens are fed, on any team and with any number of streams, accuracy of the reduced formats, and text
+ * that is the same alone and in lockstep, beyond the context too. test_infer.c holds f32 to the full forward pass. */
 #include "ops_common.h"
 #include "model/infer.h"
 #include "run/generate.h"
@@ -92,7 +92,8 @@ static void test_kv(void **state) {
         }
         for (int64_t d = 0; d < hs; d++) {
           double s = 0;
-          for (int64_t j = 0; j <= t; j++) s += p[j] / sum * (double)(bf16 ? bf16_rounded(v[j * hs + d]) : v[j * hs + d]);
+          for (int64_t j = 0; j <= t; j++)
+            s += p[j] / sum * (double)(bf16 ? bf16_rounded(v[j * hs + d]) : v[j * hs + d]);
           want[t * hs + d] = s;
         }
       }
@@ -144,7 +145,8 @@ static dd_model *create_model(const dd_shape *shape, const dd_team *like, int64_
 static dd_infer *create_infer(dd_model *m, dd_weights kind, int64_t streams) {
   dd_infer *g;
   dd_error err;
-  if (dd_infer_create(&g, m, &(dd_infer_options){.weights = kind, .streams = streams}, &err)) fail_msg("%s", err.message);
+  const dd_infer_options o = {.weights = kind, .streams = streams};
+  if (dd_infer_create(&g, m, &o, &err)) fail_msg("%s", err.message);
   assert_int_equal(dd_infer_streams(g), streams);
   return g;
 }

@@ -142,8 +142,9 @@ static void one_case(const gemv_case *q, gemv_rooms *g) {
 /* pad: 0 for the tightest rows, 1 for gaps between them. */
 static gemv_case case_of(weights kind, int64_t m, int64_t n, int64_t kk, int pad, fill inputs, uint64_t seed) {
   const int64_t lanes = (n + 15) / 16 * 16 + 16 * pad;
-  return (gemv_case){.kind = kind, .m = m, .n = n, .kk = kk, .ldo = n + 3 * pad, .ldx = kk + pad * (kind == W_I8 ? 2 : 5),
-                     .ldw = kind == W_F32 ? lanes : 2 * lanes, .inputs = inputs, .seed = seed};
+  return (gemv_case){.kind = kind, .m = m, .n = n, .kk = kk, .ldo = n + 3 * pad,
+                     .ldx = kk + pad * (kind == W_I8 ? 2 : 5), .ldw = kind == W_F32 ? lanes : 2 * lanes,
+                     .inputs = inputs, .seed = seed};
 }
 
 static void gemv_cases(weights kind) {

@@ -93,7 +93,7 @@ static void run(dd_ctx *c, const pass *s, float *logits) {
   for (int64_t l = 0; l < sh->L; l++) {
     const dd_layer_params *p = g->m->p.layer + l;
     const dd_share_layer *y = t->layer + l;
-    const int64_t from = l == sh->L - 1 ? s->first : 0; /* of the last layer only keys and values are needed elsewhere */
+    const int64_t from = l == sh->L - 1 ? s->first : 0; /* before it only the last layer's keys and values are needed */
     dd_vectors in = prepare(c, s, 0, g->x, C, p->ln1_w, p->ln1_b);
     for (int i = 0; i < g->qkv_pieces; i++) product(c, &y->qkv[i], g->qkv, 3 * C, &in, rows, p->qkv_b);
     if (!g->by_head) dd_barrier(c);

@@ -54,12 +54,12 @@ typedef struct dd_draw {
 } dd_draw;
 /** Draw one token per stream, ids[streams], from the logits of the last feed. */
 void dd_infer_sample(dd_infer *g, const dd_draw *d, int32_t *ids);
-/** ids[streams][n + 1]: feeds ids[s][0] and draws ids[s][1], feeds that and draws ids[s][2], ... until ids[s][n] is drawn
- *  (and not fed). d->position is that of ids[s][1]. 1 <= n <= shape.S - length; the cache grows by n. */
+/** ids[streams][n + 1]: feeds ids[s][0] and draws ids[s][1], feeds that and draws ids[s][2], ... until ids[s][n] is
+ *  drawn (and not fed). d->position is that of ids[s][1]. 1 <= n <= shape.S - length; the cache grows by n. */
 void dd_infer_generate(dd_infer *g, int64_t n, const dd_draw *d, int32_t *ids);
 
-/** Cross-entropy in nats of each of the n <= shape.S predictions targets[i] after ids[0..i], from an empty context, with
- *  the arithmetic of generation. Stream 0 is used, all streams are reset. */
+/** Cross-entropy in nats of each of the n <= shape.S predictions targets[i] after ids[0..i], from an empty context,
+ *  with the arithmetic of generation. Stream 0 is used, all streams are reset. */
 void dd_infer_losses(dd_infer *g, const int32_t *ids, const int32_t *targets, int64_t n, double *loss);
 
 /** One id from logits[V]: temperature 0 takes the largest (lowest id of equals); else logits / temperature, the top_k

@@ -35,8 +35,8 @@ void dd_panels_pack(const dd_panels *p, const float *w);
 /** out[r*ldo + j] = vector r times output j, r < m, j < n. */
 void dd_panels_apply(const dd_kernels *k, const dd_panels *p, float *out, int64_t ldo, const dd_vectors *x, int64_t m);
 
-/** Keys and values of one head of one stream, at most `capacity` tokens of hs channels, in float32 or bfloat16. Keys are
- *  panels of 64 for the scores, values are rows of channels for the weighted sum. */
+/** Keys and values of one head of one stream, at most `capacity` tokens of hs channels, in float32 or bfloat16. Keys
+ *  are panels of 64 for the scores, values are rows of channels for the weighted sum. */
 typedef struct dd_kv {
   void *keys, *values;
 } dd_kv;
@@ -45,8 +45,8 @@ void dd_kv_bytes(int bf16, int64_t capacity, int64_t hs, size_t *keys, size_t *v
 /** Put k[hs] and v[hs] at position `at`. */
 void dd_kv_put(const dd_kv *c, int bf16, int64_t hs, int64_t at, const float *k, const float *v);
 /** Attention (Vaswani et al. 2017, eq. 1) of m queries q[r*ldq + c] at positions at, at+1, ...: each looks at all
- *  positions up to its own. y[r*ldy + c]. scores: room for min(m, DD_KV_QUERIES) rows of the positions rounded up to 64.
- *  The bits of a query's result do not depend on m. */
+ *  positions up to its own. y[r*ldy + c]. scores: room for min(m, DD_KV_QUERIES) rows of the positions rounded up to
+ *  64. The bits of a query's result do not depend on m. */
 enum { DD_KV_QUERIES = 12 };
 void dd_kv_attend(const dd_kernels *k, const dd_kv *c, int bf16, int64_t hs, int64_t at, int64_t m, const float *q,
                   int64_t ldq, float *y, int64_t ldy, float *scores);

@@ -172,7 +172,8 @@ int dd_generate(dd_generator *q, int64_t first, int64_t samples, int64_t tokens,
                      .sample = (uint32_t)first};
   free(q->later);
   q->later = samples > 1 ? malloc((size_t)((samples - 1) * tokens) * sizeof *q->later) : NULL;
-  if (samples > 1 && !q->later) return dd_fail(err, DD_E_RUNTIME, "out of memory for the text of %d samples", (int)samples);
+  if (samples > 1 && !q->later)
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for the text of %d samples", (int)samples);
   title(q, first, cb);
   int rc = run_group(&p, done, err);
   for (int64_t s = 1; s < samples && !rc; s++) {

@@ -17,7 +17,8 @@ static void unload(loaded *r) {
   dd_checkpoint_close(r->c);
 }
 
-/* B: sequences at once; 0: as many as the run trained with, unless the settings say. T: tokens of each; 0: the context. */
+/* B: sequences at once; 0: as many as the run trained with, unless the settings say. T: tokens of each; 0: the
+ * context. */
 static int load_run(loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_error *err) {
   char path[4096], why[128];
   const dd_kernels *k;
