@@ -33,6 +33,9 @@ uint64_t dd_infer_stream_bytes(const dd_shape *s, dd_weights weights);
 /** Bytes that one step of all streams reads at a context of `length` tokens: all weights once, and their caches. */
 uint64_t dd_infer_bytes(const dd_infer *g, int64_t length);
 
+/** Pack the weights now if they changed since the last time; the calls below do it themselves. */
+void dd_infer_pack(dd_infer *g);
+
 /** Forget the context of every stream. */
 void dd_infer_reset(dd_infer *g);
 /** Tokens in the cache of each stream. */

@@ -47,9 +47,6 @@ struct dd_infer {
   float *logits;       /* [max(streams, rows)][V] */
 };
 
-/** Pack the weights if they changed since the last time. */
-void dd_infer_pack(dd_infer *g);
-
 static inline const dd_kv *dd_infer_kv(const dd_infer *g, int64_t l, int64_t h, int64_t s) {
   return g->kv + (l * g->m->o.shape.H + h) * g->o.streams + s;
 }
