@@ -4,8 +4,8 @@
  * Lanes are outputs, so no sum crosses lanes and every output is one chain over k. A tile of R rows of x and U units of
  * 16 outputs keeps R x U accumulators in named variables (arrays make compilers spill them). One row is the case that
  * counts: it runs at the speed of memory, and prefetches the stream of weights a little ahead; with more rows each
- * weight is used R times from registers. The tier says how large a tile its registers hold (GEMV_ROWS x GEMV_UNITS; a
- * single row takes 4 units). */
+ * weight is used R times from registers. The tier says how large a tile its registers hold (GEMV_ROWS x GEMV_UNITS, or
+ * four units in all). */
 #ifndef DD_GEMV_H
 #define DD_GEMV_H
 #include "simd.h"
@@ -183,7 +183,7 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int
   const char *next = (const char *)all->w + (passes > 1 ? row * w_rows : GEMV_AHEAD);
   for (int64_t r = 0, rows; r < m; r += rows) {
     rows = m - r < GEMV_ROWS ? m - r : GEMV_ROWS;
-    const int64_t most = rows == 1 ? 4 : GEMV_UNITS;
+    const int64_t most = rows * GEMV_UNITS < 4 ? 4 / rows : GEMV_UNITS; /* few rows: more units, for enough chains */
     for (int64_t u = 0, some; u < units; u += some) {
       some = units - u < most ? units - u : most;
       gemv_args g = *all;
