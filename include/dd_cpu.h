@@ -120,9 +120,9 @@ typedef struct dd_eval_result {
 
 /* ---- the jobs; each reads what it needs from the settings ---- */
 DD_API int dd_train(const dd_settings *s, const dd_callbacks *cb, dd_train_result *out, dd_error *err);
-/** Loss of run `s.run` (a run directory or checkpoint) over text `s.data`. */
+/** Loss of run `s.run` (a run directory or checkpoint) over text `s.data`, with weights in format `s.weights`. */
 DD_API int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err);
-/** Generate text from run `s.run`. */
+/** Generate text from run `s.run`: `s.num_samples` samples, the first of each group as it comes. */
 DD_API int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *out, dd_error *err);
 /** Turn text `s.data` into train.bin, val.bin and meta.json in directory `s.out`. */
 DD_API int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err);

@@ -120,6 +120,8 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
   for (int64_t i = 0; i < n; i++) dst[i] = a[i] * b[i];
 }
 
+#include "scalar_gemv.h"
+
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {
   for (int64_t i = 0; i < n; i++) dst[i] = a[i] + b[i];
 }

@@ -56,6 +56,11 @@ typedef struct dd_adamw {
   float grad_scale; /* clipping factor, multiplies the gradient first */
 } dd_adamw;
 
+/** k per exact sum of gemv_i8: 512 * 127 * 32767 < 2^31. */
+enum { DD_GEMV_CHUNK = 512 };
+/** Outputs of a whole panel of gemv. */
+enum { DD_GEMV_PANEL = 64 };
+
 /* X(return type, name, (arguments)) */
 #define DD_KERNELS(X)                                                                                                  \
   /* Pack rows of A for gemm: element (i, k) is src[i*rs + k*cs], i < m, k < kk; dst: panels of MR rows, each          \
@@ -113,6 +118,21 @@ typedef struct dd_adamw {
   X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
   /* Sum of squares in double: 16 lanes, folded 16 -> 8 -> 4 -> 2 -> 1. */                                             \
   X(double, sumsq, (const float *x, int64_t n))                                                                        \
+  /* For generation: m short products with one panel of n outputs, 1 <= n <= 64, whose weights lie side by side for      \
+   * each k. out[r*ldo + j] = chain from +0 over k < kk, increasing, of x[r*ldx + k] * w(k, j), r < m, j < n. Of each    \
+   * row of weights n rounded up to 16 are read. f32: w(k, j) = w[k*ldw + j]. */                                         \
+  X(void, gemv_f32, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,           \
+                     const float *w, int64_t ldw))                                                                     \
+  /* The same with weights in bfloat16, pairs of k side by side: w(k, j) = w[k/2*ldw + 2*j + k%2]; all pairs are read. */\
+  X(void, gemv_bf16, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,          \
+                      const uint16_t *w, int64_t ldw))                                                                 \
+  /* Integers: w(k, j) = w[k/2*ldw + 2*j + k%2], -127..127; x: -32767..32767, even kk >= 2. Sums of chunks of          \
+   * DD_GEMV_CHUNK k are exact in 32 bits; out = (((float)sum_0 + (float)sum_1) + ...) * (wscale[j] * xscale[r]). */      \
+  X(void, gemv_i8, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const int16_t *x, int64_t ldx,          \
+                    const float *xscale, const int8_t *w, int64_t ldw, const float *wscale))                           \
+  /* q[i] = x[i] * (32767/a) to the nearest integer (even at ties), a = the largest |x[i]|; returns a/32767. NaN counts  \
+   * for 32767 and not for a. All q are 0, and so is the result, when a < 2^-100. */                                   \
+  X(float, quantize, (int16_t *q, const float *x, int64_t n))                                                         \
   /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done.         \
    * sink: 14 floats that the compiler cannot know; sink[0] is changed. */      \
   X(double, peak, (int64_t iters, float *sink))

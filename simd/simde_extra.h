@@ -26,6 +26,28 @@ static inline simde__m512d dd_simde_cvtps_pd(__m256 x) {
   _mm256_storeu_pd(t + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(x, 1)));
   return simde_mm512_loadu_pd(t);
 }
+static inline simde__m512 dd_simde_cvtepi32_ps(simde__m512i x) {
+  int32_t t[16];
+  float f[16];
+  simde_mm512_storeu_si512(t, x);
+  for (int i = 0; i < 16; i++) f[i] = (float)t[i];
+  return simde_mm512_loadu_ps(f);
+}
+/* Lanes hold integers within 16 bit: to those, in the two steps of the intrinsics. */
+static inline simde__m512i dd_simde_cvtps_epi32(simde__m512 x) {
+  float f[16];
+  int32_t t[16];
+  simde_mm512_storeu_ps(f, x);
+  for (int i = 0; i < 16; i++) t[i] = (int32_t)f[i];
+  return simde_mm512_loadu_si512(t);
+}
+static inline __m256i dd_simde_cvtepi32_epi16(simde__m512i x) {
+  int32_t t[16];
+  int16_t s[16];
+  simde_mm512_storeu_si512(t, x);
+  for (int i = 0; i < 16; i++) s[i] = (int16_t)t[i];
+  return _mm256_loadu_si256((const __m256i *)(const void *)s);
+}
 /* y * 2^n for |n| <= 150, rounded once: the first product is exact. SIMDe's own goes through exp2f. */
 static inline simde__m512 dd_simde_scalef_ps(simde__m512 y, simde__m512 n) {
   float t[16];
@@ -52,6 +74,9 @@ static inline simde__m512 dd_simde_min_ps(simde__m512 x, simde__m512 y) {
   return simde_mm512_mask_blend_ps(simde_mm512_cmp_ps_mask(x, y, SIMDE_CMP_LT_OQ), y, x);
 }
 
+/* Its alias has the arguments of the masked form. */
+#undef _mm512_madd_epi16
+#define _mm512_madd_epi16 simde_mm512_madd_epi16
 #undef _mm512_maskz_loadu_ps
 #define _mm512_maskz_loadu_ps dd_simde_maskz_loadu_ps
 #undef _mm512_mask_storeu_ps
@@ -60,6 +85,12 @@ static inline simde__m512 dd_simde_min_ps(simde__m512 x, simde__m512 y) {
 #define _mm512_extractf32x8_ps dd_simde_half_ps
 #undef _mm512_cvtps_pd
 #define _mm512_cvtps_pd dd_simde_cvtps_pd
+#undef _mm512_cvtepi32_ps
+#define _mm512_cvtepi32_ps dd_simde_cvtepi32_ps
+#undef _mm512_cvtps_epi32
+#define _mm512_cvtps_epi32 dd_simde_cvtps_epi32
+#undef _mm512_cvtepi32_epi16
+#define _mm512_cvtepi32_epi16 dd_simde_cvtepi32_epi16
 #undef _mm512_scalef_ps
 #define _mm512_scalef_ps dd_simde_scalef_ps
 #undef _mm256_cmpge_epu16_mask

@@ -289,5 +289,7 @@ static double k_sumsq(const float *x, int64_t n) {
   return d16_sum(s);
 }
 
+#include "gemv.h"
+
 #define DD_ENTRY(ret, name, args) .name = k_##name,
 const dd_kernels DD_TIER_TABLE = {.tier = DD_TIER_NAME, .mr = TILE_MR, .nr = TILE_NR, .kc = TILE_KC, DD_KERNELS(DD_ENTRY)};

@@ -144,6 +144,44 @@ VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_
   }
 }
 
+/* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
+typedef struct i16x32 {
+  __m256i a, b;
+} i16x32;
+typedef struct i32x16 {
+  __m256i a, b;
+} i32x16;
+VI __m256i load_i256(const void *p) { return _mm256_loadu_si256((const __m256i *)p); }
+VI v16 v16_bf16_even(const uint16_t *p) {
+  return (v16){_mm256_castsi256_ps(_mm256_slli_epi32(load_i256(p), 16)),
+               _mm256_castsi256_ps(_mm256_slli_epi32(load_i256(p + 16), 16))};
+}
+VI v16 v16_bf16_odd(const uint16_t *p) {
+  const __m256i m = _mm256_set1_epi32((int)0xffff0000u);
+  return (v16){_mm256_castsi256_ps(_mm256_and_si256(load_i256(p), m)),
+               _mm256_castsi256_ps(_mm256_and_si256(load_i256(p + 16), m))};
+}
+VI i16x32 i16x32_widen(const int8_t *p) {
+  const __m256i x = load_i256(p);
+  return (i16x32){_mm256_cvtepi8_epi16(_mm256_castsi256_si128(x)),
+                  _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x, 1))};
+}
+VI i32x16 i32x16_zero(void) { return (i32x16){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
+VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
+  const __m256i x = _mm256_set1_epi32(pair);
+  s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, x));
+  s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, x));
+  __asm__("" : "+x"(s.a), "+x"(s.b)); /* here and now: gcc 12 would compute all products first, and spill the sums */
+  return s;
+}
+VI v16 v16_from_i32(i32x16 x) { return (v16){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
+VI void v16_store_i16(int16_t *p, v16 x) {
+  const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
+  _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(both, 0xd8));
+}
+#define GEMV_ROWS 4
+#define GEMV_UNITS 1
+
 /* The matrix tile: MR x (two vectors of TW). */
 #define TW 8
 #define TILE_MR 6

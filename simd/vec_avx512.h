@@ -121,6 +121,34 @@ VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_
     }
 }
 
+/* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
+typedef __m512i i16x32;
+typedef __m512i i32x16;
+VI v16 v16_bf16_even(const uint16_t *p) {
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_loadu_si512((const void *)p), 16));
+}
+VI v16 v16_bf16_odd(const uint16_t *p) {
+  return _mm512_castsi512_ps(
+      _mm512_and_si512(_mm512_loadu_si512((const void *)p), _mm512_set1_epi32((int)0xffff0000u)));
+}
+VI i16x32 i16x32_widen(const int8_t *p) {
+  return _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(const void *)p));
+}
+VI i32x16 i32x16_zero(void) { return _mm512_setzero_si512(); }
+VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
+  s = _mm512_add_epi32(s, _mm512_madd_epi16(w, _mm512_set1_epi32(pair)));
+#ifndef DD_SIMDE
+  __asm__("" : "+v"(s)); /* here and now: gcc 12 would compute all products of a tile first, and spill the sums */
+#endif
+  return s;
+}
+VI v16 v16_from_i32(i32x16 x) { return _mm512_cvtepi32_ps(x); }
+VI void v16_store_i16(int16_t *p, v16 x) {
+  _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi32_epi16(_mm512_cvtps_epi32(x)));
+}
+#define GEMV_ROWS 6
+#define GEMV_UNITS 4
+
 #define TW 16
 #define TILE_MR 12
 #define TILE_KC 384

@@ -125,6 +125,43 @@ VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_
   }
 }
 
+/* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
+typedef struct i16x32 {
+  int16x8_t q[4];
+} i16x32;
+typedef struct i32x16 {
+  int32x4_t q[4];
+} i32x16;
+VI uint32x4_t load_pairs(const uint16_t *p) { return vreinterpretq_u32_u16(vld1q_u16(p)); }
+VI v16 v16_bf16_even(const uint16_t *p) {
+  return VMAP(vreinterpretq_f32_u32(vshlq_n_u32(load_pairs(p + 8 * i), 16)));
+}
+VI v16 v16_bf16_odd(const uint16_t *p) {
+  return VMAP(vreinterpretq_f32_u32(vandq_u32(load_pairs(p + 8 * i), vdupq_n_u32(0xffff0000u))));
+}
+VI i16x32 i16x32_widen(const int8_t *p) {
+  const int8x16_t a = vld1q_s8(p), b = vld1q_s8(p + 16);
+  return (i16x32){{vmovl_s8(vget_low_s8(a)), vmovl_high_s8(a), vmovl_s8(vget_low_s8(b)), vmovl_high_s8(b)}};
+}
+VI i32x16 i32x16_zero(void) {
+  const int32x4_t z = vdupq_n_s32(0);
+  return (i32x16){{z, z, z, z}};
+}
+VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
+  const int16x8_t x = vreinterpretq_s16_s32(vdupq_n_s32(pair));
+  for (int i = 0; i < 4; i++) {
+    const int32x4_t lo = vmull_s16(vget_low_s16(w.q[i]), vget_low_s16(x)), hi = vmull_high_s16(w.q[i], x);
+    s.q[i] = vaddq_s32(s.q[i], vpaddq_s32(lo, hi));
+  }
+  return s;
+}
+VI v16 v16_from_i32(i32x16 x) { return VMAP(vcvtq_f32_s32(x.q[i])); }
+VI void v16_store_i16(int16_t *p, v16 x) {
+  for (int i = 0; i < 4; i++) vst1_s16(p + 4 * i, vmovn_s32(vcvtnq_s32_f32(x.q[i])));
+}
+#define GEMV_ROWS 4
+#define GEMV_UNITS 1
+
 #define TW 4
 #define TILE_MR 12
 #define TILE_KC 384

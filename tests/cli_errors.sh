@@ -152,6 +152,10 @@ fails 'unknown tier, sample' 2 "'sse9'" scalar -- "$bin" sample run --tier sse9
 fails 'unknown tier, info' 2 "'sse9'" scalar -- "$bin" info --tier sse9
 fails 'unknown tier in DD_TIER' 2 "'sse9'" DD_TIER -- env DD_TIER=sse9 "$bin" info
 fails 'unknown dropout site' 2 "head" -- tiny --dropout-sites attn,head
+fails 'unknown format of weights' 2 "'int4'" f32 bf16 int8 -- "$bin" sample run --weights int4
+fails 'unknown format of weights, eval' 2 "'Int8'" "'int8'" -- "$bin" eval run --weights Int8
+fails 'format of weights for training' 2 "'--weights'" eval sample -- tiny --weights int8
+fails 'no samples' 2 num_samples "'0'" -- "$bin" sample run --num-samples 0
 fails 'unknown command' 2 "'trian'" "'train'" -- "$bin" trian
 fails 'no command' 2 "'--preset'" -- "$bin" --preset tiny
 fails 'help on nothing' 2 "'nothing'" -- "$bin" help nothing
@@ -330,8 +334,27 @@ is 'sample: prompt and tokens' 43 "$(wc -c <out | tr -d ' ')"
 passes 'sample: the same text with other threads' cmp -s out out2
 "$bin" sample run/ckpt-0000008.safetensors --max-new-tokens 40 >out 2>err
 is 'sample from a file' 0 $?
+for format in f32 bf16 int8; do # 80 tokens: beyond the context of 32
+  "$bin" sample run --max-new-tokens 80 --prompt the --weights $format >out 2>err
+  is "sample: $format" 0 $?
+  "$bin" sample run --max-new-tokens 80 --prompt the --weights $format --num-samples 3 -t 2 >out2 2>err
+  is "sample: three of $format" "0 $((3 * 83 + 2 * 17))" "$? $(wc -c <out2 | tr -d ' ')"
+  head -c 83 out2 >out3
+  passes "sample: the first of three is the one alone, $format" cmp -s out out3
+  is "sample: lines between three of $format" 2 "$(grep -c '^-----' out2)"
+  "$bin" sample run --max-new-tokens 80 --prompt the --weights $format --num-samples 3 --tier scalar -t 1 >out3 2>err
+  passes "sample: the same three on scalar, $format" cmp -s out2 out3
+  "$bin" eval run --weights $format >loss-$format 2>err
+  is "eval: $format" 0 $?
+done
+"$bin" sample run --max-new-tokens 80 --prompt the --overflow exact --num-samples 2 >out2 2>err
+passes 'sample: exact is another text beyond the context' test "$(head -c 83 out)" != "$(head -c 83 out2)"
+passes 'eval: int8 is not f32' test "$(cat loss-int8)" != "$(cat loss-f32)"
+"$bin" eval run --weights int8 --tier scalar -t 3 >out 2>err
+passes 'eval: int8 on scalar' cmp -s out loss-int8
 "$bin" eval run >out 2>err
 is 'eval' 0 $?
+passes 'eval: f32 is the default' cmp -s out loss-f32
 loss=$(grep '"type":"eval"' run/metrics.jsonl | tail -n 1 | sed 's/.*"best_val_loss":\([0-9.]*\).*/\1/' | cut -c 1-6)
 has 'eval: the loss of the run' out "loss $loss"
 "$bin" eval run --data other.txt --checkpoint latest >out 2>err

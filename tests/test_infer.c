@@ -42,7 +42,7 @@ static void feed(dd_infer *g, const float *want, int64_t n, int64_t step, int64_
     const int64_t k = n - at < step ? n - at : step;
     const float *got = dd_infer_feed(g, ids + at, k);
     at += k;
-    assert_int_equal(g->length, at);
+    assert_int_equal(dd_infer_length(g), at);
     const int64_t bad = first_difference(want + (at - 1) * V, got, V, sizeof *got, 0);
     if (bad >= 0)
       fail_msg("%s: fed %s (pieces of %d), length %d: logit %d is %a, in the full pass %a", where, how, (int)step,
@@ -56,7 +56,7 @@ static void cache_case(const shape_case *q, const dd_team *like, float *want, in
   dd_model *m = create(q, S, like), *full = create(q, S, like);
   dd_infer *g;
   dd_error err;
-  if (dd_infer_create(&g, m, &err)) fail_msg("%s", err.message);
+  if (dd_infer_create(&g, m, &(dd_infer_options){.streams = 1}, &err)) fail_msg("%s", err.message);
   const int64_t sparse =
       first || dd_team_threads(like) == 3 ? 1 : S / 3 + 1; /* teams with which every length is tried */
   for (int64_t n = S; n > 0; n -= sparse) {                /* the last row of a pass over n tokens */
@@ -113,7 +113,7 @@ static void test_single_token_model(void **state) {
     dd_infer *g;
     dd_error err;
     for (int i = 0; i < MAX_S; i++) ids[i] = i * 3 % 7;
-    if (dd_infer_create(&g, m, &err)) fail_msg("%s", err.message);
+    if (dd_infer_create(&g, m, &(dd_infer_options){.streams = 1}, &err)) fail_msg("%s", err.message);
     dd_model_logits(full, ids, 1, MAX_S, 0, NULL);
     CASE("model of T 1, tier %s, %d threads", dd_team_kernels(teams[t])->tier, dd_team_threads(teams[t]));
     feed(g, full->logits, MAX_S, 1, 7, "one by one");

@@ -357,6 +357,10 @@ static struct {
 } fingerprints[] = {
     {"gemm", 0x332697c596a606d2, 0},
     {"gemm_strided", 0x332697c596a606d2, 0},
+    {"gemv_f32", 0xc39bffe2fda81433, 0},
+    {"gemv_bf16", 0x7c6d53f653ef0c97, 0},
+    {"gemv_i8", 0xecc29a5b71597697, 0},
+    {"quantize", 0xe032c63d57305095, 0},
     {"exp", 0xcf6326bf588c470b, 0},
     {"gelu", 0x6eb3d91265de638a, 0},
     {"gelu_slope", 0x1d86728f7a10a032, 0},

@@ -89,7 +89,7 @@ static void test_defaults(void **state) {
     {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"}, {"log_interval", "10"},
     {"dry_run", "false"}, {"sample_chars", "0"}, {"tier", "auto"}, {"threads", "0"}, {"run", ""},
     {"checkpoint", "best"}, {"prompt", "\n"}, {"max_new_tokens", "500"}, {"temperature", "0.8"}, {"top_k", "200"},
-    {"num_samples", "1"}, {"overflow", "slide"}};
+    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}};
   dd_settings *s = fresh();
   assert_int_equal(COUNT(expected), DD_SETTING_COUNT);
   for (int i = 0; i < COUNT(expected); i++) assert_value(s, expected[i][0], expected[i][1]);

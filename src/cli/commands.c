@@ -366,9 +366,11 @@ static const char *const train_examples[] = {
   "train --schedule val-loss --data book.txt -t 16",
   "train --resume -o runs/linear",
   "train --config train_shakespeare_char.py --n_layer=4", NULL};
-static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linear --data other.txt --json", NULL};
+static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linear --data other.txt --json",
+                                            "eval runs/linear --weights int8", NULL};
 static const char *const sample_examples[] = {
-  "sample runs/linear --prompt 'ROMEO:' --max-new-tokens 300", "sample runs/linear --temperature 0", NULL};
+  "sample runs/linear --prompt 'ROMEO:' --max-new-tokens 300", "sample runs/linear --temperature 0",
+  "sample runs/linear --weights int8 --num-samples 10", NULL};
 static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 

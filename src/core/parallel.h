@@ -54,6 +54,10 @@ double dd_team_phase_seconds(const dd_team *t, dd_phase p);
 /** From here on this thread's time belongs to p. */
 void dd_enter(dd_ctx *c, dd_phase p);
 
+/** Between runs: let waiting threads spin longer before they sleep (eager), or as usual. For runs whose phases between
+ *  barriers take microseconds. Without effect where threads outnumber processors. */
+void dd_team_eager(dd_team *t, int eager);
+
 /** Processors of all OpenMP places (OMP_PROC_BIND, OMP_PLACES), set in the bitmap of `size` bytes; 0 when OpenMP binds
  *  nothing. With binding, the library pins the first thread at start-up, so that its own mask says one processor. */
 int dd_openmp_places(void *bitmap, size_t size);

@@ -1,30 +1,130 @@
-#include "model/infer.h"
-#include "core/mathd.h"
-#include "core/philox.h"
+/* Creation of a decoder: who computes what, where it lies, and packing the weights. decode.c runs it. */
+#include "model/infer_internal.h"
 #include <stdlib.h>
 #include <string.h>
 
-int dd_infer_create(dd_infer **out, dd_model *m, dd_error *err) {
+/* Like dd_part_begin in whole units of 16 outputs, a vector of the widest tier. */
+static dd_share share_of(dd_weights kind, int64_t n, int64_t k, int tid, int threads) {
+  const int64_t units = dd_pieces(n, 16), begin = dd_part_begin(units, tid, threads) * 16,
+                end = dd_min64(dd_part_begin(units, tid + 1, threads) * 16, n);
+  return (dd_share){.col0 = dd_min64(begin, n), .w = {.kind = kind, .n = end > begin ? end - begin : 0, .k = k}};
+}
+
+static void plan_thread(dd_infer *g, int tid) {
+  const dd_shape *s = &g->m->o.shape;
+  const int threads = dd_team_threads(g->m->team);
+  const int64_t C = s->C, hs = C / s->H;
+  const dd_weights kind = g->o.weights;
+  dd_infer_thread *t = g->thread + tid;
+  t->layer = g->layers + tid * s->L;
+  dd_share_layer y = {.att = share_of(kind, C, C, tid, threads),
+                      .fc = share_of(kind, 4 * C, C, tid, threads),
+                      .out = share_of(kind, C, 4 * C, tid, threads)};
+  if (g->by_head) {
+    const int64_t h0 = dd_part_begin(s->H, tid, threads), h1 = dd_part_begin(s->H, tid + 1, threads);
+    for (int i = 0; i < DD_INFER_PIECES; i++)
+      y.qkv[i] = (dd_share){.col0 = i * C + h0 * hs, .w = {.kind = kind, .n = (h1 - h0) * hs, .k = C}};
+  } else {
+    y.qkv[0] = share_of(kind, 3 * C, C, tid, threads);
+  }
+  for (int64_t l = 0; l < s->L; l++) t->layer[l] = y;
+  t->head = share_of(kind, s->V, C, tid, threads);
+}
+
+/* ---- memory: each function runs twice, first on empty arenas to add up sizes ---- */
+
+static void take_share(dd_arena *a, dd_share *h) {
+  h->w.data = dd_arena_take(a, dd_panels_bytes(h->w.kind, h->w.n, h->w.k));
+}
+
+static void take_packed(dd_infer *g) {
+  const int threads = dd_team_threads(g->m->team);
+  for (int i = 0; i < threads; i++) {
+    dd_infer_thread *t = g->thread + i;
+    for (int64_t l = 0; l < g->m->o.shape.L; l++) {
+      dd_share_layer *y = t->layer + l;
+      for (int j = 0; j < g->qkv_pieces; j++) take_share(&g->packed, &y->qkv[j]);
+      take_share(&g->packed, &y->att);
+      take_share(&g->packed, &y->fc);
+      take_share(&g->packed, &y->out);
+    }
+    take_share(&g->packed, &t->head);
+    dd_arena_take(&g->packed, 4096); /* neighbours do not share pages (small ones), nor what the prefetcher runs into */
+  }
+}
+
+static void take_cache(dd_infer *g) {
+  const dd_shape *s = &g->m->o.shape;
+  size_t keys, values;
+  dd_kv_bytes(g->bf16_cache, s->S, s->C / s->H, &keys, &values);
+  for (int64_t i = 0; i < s->L * s->H * g->o.streams; i++)
+    g->kv[i] = (dd_kv){.keys = dd_arena_take(&g->cache, keys), .values = dd_arena_take(&g->cache, values)};
+}
+
+static float *floats(dd_arena *a, int64_t n) { return dd_arena_take(a, (size_t)n * sizeof(float)); }
+static int16_t *shorts(dd_arena *a, int64_t n) { return dd_arena_take(a, (size_t)n * sizeof(int16_t)); }
+
+static void take_acts(dd_infer *g) {
+  const dd_shape *s = &g->m->o.shape;
+  const int64_t R = g->rows, C = s->C, S = dd_round_up(s->S, DD_GEMV_PANEL);
+  const int threads = dd_team_threads(g->m->team), int8 = g->o.weights == DD_WEIGHTS_INT8;
+  dd_arena *a = &g->acts;
+  g->x = floats(a, R * C), g->sum = floats(a, R * C), g->norm = floats(a, R * C);
+  g->qkv = floats(a, R * 3 * C), g->att = floats(a, R * C), g->act = floats(a, R * 4 * C);
+  g->q = int8 ? shorts(a, R * (4 * C + 1)) : NULL;
+  g->scale = floats(a, R);
+  g->logits = floats(a, R * s->V);
+  for (int i = 0; i < threads; i++) {
+    dd_infer_thread *t = g->thread + i;
+    t->norm = floats(a, DD_INFER_ALONE * C);
+    t->q = int8 ? shorts(a, DD_INFER_ALONE * (4 * C + 1)) : NULL;
+    t->scale = floats(a, DD_INFER_ALONE);
+    t->scores = floats(a, DD_KV_QUERIES * S);
+    t->work = dd_arena_take(a, (size_t)s->V * sizeof(double));
+  }
+}
+
+static int allocate(dd_infer *g, dd_error *err) {
+  take_packed(g);
+  take_cache(g);
+  take_acts(g);
+  const size_t packed = g->packed.used, cache = g->cache.used, acts = g->acts.used;
+  int rc = dd_arena_create(&g->packed, packed, "packed weights", err);
+  if (!rc) rc = dd_arena_create(&g->cache, cache, "the key/value cache", err);
+  if (!rc) rc = dd_arena_create(&g->acts, acts, "activations", err);
+  if (rc) return rc;
+  take_packed(g);
+  take_cache(g);
+  take_acts(g);
+  return DD_OK;
+}
+
+int dd_infer_create(dd_infer **out, dd_model *m, const dd_infer_options *o, dd_error *err) {
   const dd_shape *s = &m->o.shape;
-  const int64_t heads = s->L * s->H, hs = s->C / s->H, nr = dd_team_kernels(m->team)->nr;
-  const size_t k = (size_t)(dd_round_up(s->S, nr) * hs) * sizeof(float),
-               v = (size_t)(s->S * dd_round_up(hs, nr)) * sizeof(float);
+  const int threads = dd_team_threads(m->team);
   *out = NULL;
   dd_infer *g = calloc(1, sizeof *g);
-  if (g) g->keys = calloc((size_t)heads, sizeof *g->keys), g->values = calloc((size_t)heads, sizeof *g->values);
-  if (!g || !g->keys || !g->values) {
-    dd_infer_destroy(g);
-    return dd_fail(err, DD_E_RUNTIME, "out of memory for the key/value cache");
+  if (g) {
+    g->m = m;
+    g->o = *o;
+    g->bf16_cache = o->weights != DD_WEIGHTS_F32;
+    g->by_head = s->H % threads == 0;
+    g->qkv_pieces = g->by_head ? DD_INFER_PIECES : 1;
+    g->rows = dd_min64(DD_INFER_ROWS, s->S);
+    if (g->rows < o->streams) g->rows = o->streams;
+    g->kv = calloc((size_t)(s->L * s->H * o->streams), sizeof *g->kv);
+    g->thread = calloc((size_t)threads, sizeof *g->thread);
+    g->layers = calloc((size_t)(threads * s->L), sizeof *g->layers);
   }
-  g->m = m;
-  const int rc = dd_arena_create(&g->cache, (size_t)heads * (k + v + 128), "the key/value cache", err);
+  if (!g || !g->kv || !g->thread || !g->layers) {
+    dd_infer_destroy(g);
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for generation");
+  }
+  for (int i = 0; i < threads; i++) plan_thread(g, i);
+  const int rc = allocate(g, err);
   if (rc) {
     dd_infer_destroy(g);
     return rc;
-  }
-  for (int64_t i = 0; i < heads; i++) {
-    g->keys[i] = dd_arena_take(&g->cache, k);
-    g->values[i] = dd_arena_take(&g->cache, v);
   }
   *out = g;
   return DD_OK;
@@ -32,128 +132,64 @@ int dd_infer_create(dd_infer **out, dd_model *m, dd_error *err) {
 
 void dd_infer_destroy(dd_infer *g) {
   if (!g) return;
+  dd_arena_destroy(&g->packed);
   dd_arena_destroy(&g->cache);
-  free(g->keys);
-  free(g->values);
+  dd_arena_destroy(&g->acts);
+  free(g->kv);
+  free(g->thread);
+  free(g->layers);
   free(g);
 }
 
+const dd_model *dd_infer_model(const dd_infer *g) { return g->m; }
+int64_t dd_infer_streams(const dd_infer *g) { return g->o.streams; }
+int64_t dd_infer_length(const dd_infer *g) { return g->length; }
 void dd_infer_reset(dd_infer *g) { g->length = 0; }
 
-typedef struct feed {
-  dd_infer *g;
-  const int32_t *ids;
-  int64_t n;
-} feed;
-
-/* Put n new rows of K and V of one head where the packed caches expect them. */
-static void append(const dd_kernels *kn, float *keys, float *values, const float *k, const float *v, int64_t ld,
-                   int64_t hs, int64_t S, int64_t at, int64_t n) {
-  for (int64_t t = 0; t < n; t++) {
-    const int64_t key = at + t, nr = kn->nr;
-    float *col = keys + key / nr * nr * hs + key % nr;
-    for (int64_t c = 0; c < hs; c++) col[c * nr] = k[t * ld + c];
-    for (int64_t c = 0; c < hs; c += nr)
-      memcpy(values + c * S + key * nr, v + t * ld + c, (size_t)dd_min64(nr, hs - c) * sizeof *v);
-  }
+uint64_t dd_infer_stream_bytes(const dd_shape *s, dd_weights weights) {
+  size_t keys, values;
+  dd_kv_bytes(weights != DD_WEIGHTS_F32, s->S, s->C / s->H, &keys, &values);
+  return (uint64_t)(s->L * s->H) * (keys + values);
 }
 
-static void attend(dd_ctx *c, const feed *f, int64_t l, const dd_layer_acts *y) {
-  const dd_kernels *kn = c->k;
-  const dd_infer *g = f->g;
+uint64_t dd_infer_bytes(const dd_infer *g, int64_t length) {
   const dd_shape *s = &g->m->o.shape;
-  const int64_t C = s->C, hs = C / s->H, ld = 3 * C, ldk = dd_round_up(s->S, kn->nr);
-  const float scale = 1.f / __builtin_sqrtf((float)hs);
-  DD_FOR(c, h, s->H) {
-    float *keys = g->keys[l * s->H + h], *values = g->values[l * s->H + h];
-    const float *q = y->qkv + h * hs;
-    append(kn, keys, values, q + C, q + 2 * C, ld, hs, s->S, g->length, f->n);
-    float *qa = c->scratch, *score = qa + (DD_QUERY_BLOCK + DD_MR_MAX) * dd_round_up(hs, 16);
-    float *pa = score + DD_QUERY_BLOCK * ldk;
-    for (int64_t q0 = 0; q0 < f->n; q0 += DD_QUERY_BLOCK) {
-      const int64_t nq = dd_min64(DD_QUERY_BLOCK, f->n - q0), end = g->length + q0 + nq;
-      kn->pack_a(qa, nq, hs, q + q0 * ld, ld, 1);
-      kn->gemm(nq, dd_round_up(end, kn->nr), hs, qa, keys, score, ldk, DD_GEMM_SET);
-      for (int64_t r = 0; r < nq; r++) {
-        float max, inv;
-        kn->softmax(score + r * ldk, g->length + q0 + r + 1, end, scale, &max, &inv);
-      }
-      kn->pack_a(pa, nq, end, score, ldk, 1);
-      for (int64_t j = 0; j < hs; j += kn->nr)
-        kn->gemm(nq, dd_min64(kn->nr, hs - j), end, pa, values + j * s->S, y->att + q0 * C + h * hs + j, C,
-                 DD_GEMM_SET);
+  const uint64_t entry = g->bf16_cache ? sizeof(uint16_t) : sizeof(float);
+  uint64_t bytes = (uint64_t)(2 * s->L * s->C * length * g->o.streams) * entry;
+  for (int i = 0; i < dd_team_threads(g->m->team); i++) {
+    const dd_infer_thread *t = g->thread + i;
+    for (int64_t l = 0; l < s->L; l++) {
+      const dd_share_layer *y = t->layer + l;
+      for (int j = 0; j < g->qkv_pieces; j++) bytes += dd_panels_bytes(g->o.weights, y->qkv[j].w.n, y->qkv[j].w.k);
+      bytes += dd_panels_bytes(g->o.weights, y->att.w.n, y->att.w.k);
+      bytes += dd_panels_bytes(g->o.weights, y->fc.w.n, y->fc.w.k);
+      bytes += dd_panels_bytes(g->o.weights, y->out.w.n, y->out.w.k);
     }
+    bytes += dd_panels_bytes(g->o.weights, t->head.w.n, t->head.w.k);
   }
+  return bytes;
 }
 
-static void feed_team(dd_ctx *c, void *arg) {
-  const feed *f = arg;
-  dd_model *m = f->g->m;
-  const int64_t C = m->o.shape.C, n = f->n;
-  const dd_drop none = {.scale = 1};
-  const float *x = m->embed;
-  dd_embed_forward(c, m->embed, f->ids, m->p.wte, m->p.wpe + f->g->length * C, 1, n, C, &none);
-  dd_barrier(c);
-  for (int64_t l = 0; l < m->o.shape.L; l++) {
-    const dd_layer_params *p = m->p.layer + l;
-    const dd_layer_packs *w = m->packs + l;
-    const dd_layer_acts *y = m->layer + l;
-    dd_layernorm_forward(c, y->ln1, y->ln1_mean, y->ln1_rstd, x, p->ln1_w, p->ln1_b, n, C);
-    dd_barrier(c);
-    dd_matmul(c, y->qkv, y->ln1, C, &w->qkv, n, &(dd_epilogue){.fn = dd_epi_bias, .bias = p->qkv_b});
-    dd_barrier(c);
-    attend(c, f, l, y);
-    dd_barrier(c);
-    dd_matmul(c, y->mid, y->att, C, &w->att, n,
-              &(dd_epilogue){.fn = dd_epi_residual, .bias = p->att_b, .residual = x, .drop = none});
-    dd_barrier(c);
-    dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, n, C);
-    dd_barrier(c);
-    dd_matmul(c, y->fc, y->ln2, C, &w->fc, n, &(dd_epilogue){.fn = dd_epi_gelu, .bias = p->fc_b, .act = y->act});
-    dd_barrier(c);
-    dd_matmul(c, y->out, y->act, 4 * C, &w->out, n,
-              &(dd_epilogue){.fn = dd_epi_residual, .bias = p->out_b, .residual = y->mid, .drop = none});
-    dd_barrier(c);
-    x = y->out;
+/* ---- packing ---- */
+
+static void pack_share(const dd_share *h, const float *w) { dd_panels_pack(&h->w, w + h->col0 * h->w.k); }
+
+static void pack_team(dd_ctx *c, void *arg) {
+  const dd_infer *g = arg;
+  const dd_infer_thread *t = g->thread + c->tid;
+  for (int64_t l = 0; l < g->m->o.shape.L; l++) {
+    const dd_share_layer *y = t->layer + l;
+    const dd_layer_params *p = g->m->p.layer + l;
+    for (int j = 0; j < g->qkv_pieces; j++) pack_share(&y->qkv[j], p->qkv_w);
+    pack_share(&y->att, p->att_w);
+    pack_share(&y->fc, p->fc_w);
+    pack_share(&y->out, p->out_w);
   }
-  dd_layernorm_forward(c, m->lnf, m->lnf_mean, m->lnf_rstd, x + (n - 1) * C, m->p.lnf_w, m->p.lnf_b, 1, C);
-  dd_barrier(c);
-  dd_matmul(c, m->logits, m->lnf, C, &m->head, 1, NULL);
+  pack_share(&t->head, g->m->p.wte);
 }
 
-const float *dd_infer_feed(dd_infer *g, const int32_t *ids, int64_t n) {
-  dd_model_pack(g->m);
-  dd_team_run(g->m->team, feed_team, &(feed){g, ids, n});
-  g->length += n;
-  return g->m->logits;
-}
-
-static int compare_down(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x < y) - (x > y);
-}
-
-int dd_sample_token(const float *logits, int64_t V, double temperature, int64_t top_k, uint64_t seed, uint32_t sample,
-                    uint32_t position, double *work) {
-  int64_t best = 0;
-  for (int64_t i = 1; i < V; i++)
-    if (logits[i] > logits[best]) best = i;
-  if (temperature <= 0) return (int)best;
-  double floor_logit = -__builtin_inf();
-  if (top_k > 0 && top_k < V) {
-    for (int64_t i = 0; i < V; i++) work[i] = (double)logits[i];
-    qsort(work, (size_t)V, sizeof *work, compare_down);
-    floor_logit = work[top_k - 1];
-  }
-  double total = 0;
-  for (int64_t i = 0; i < V; i++) {
-    if ((double)logits[i] >= floor_logit) total += dd_exp(((double)logits[i] - (double)logits[best]) / temperature);
-    work[i] = total;
-  }
-  uint32_t x[4];
-  dd_philox(x, seed, sample, position, (uint32_t)DD_PURPOSE_SAMPLE << 24, 0);
-  const double u = (double)(((uint64_t)x[0] << 32 | x[1]) >> 11) * 0x1p-53 * total;
-  for (int64_t i = 0; i < V; i++)
-    if (work[i] > u) return (int)i;
-  return (int)best;
+void dd_infer_pack(dd_infer *g) {
+  if (g->packed_version == g->m->version) return;
+  dd_team_run(g->m->team, pack_team, g);
+  g->packed_version = g->m->version;
 }

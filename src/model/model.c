@@ -136,6 +136,7 @@ int dd_model_create(dd_model **out, const dd_model_options *o, const dd_kernels 
   dd_params_bind(&m->p, &m->layout, m->param);
   if (o->train) dd_params_bind(&m->g, &m->layout, m->grad);
   m->beta1_t = m->beta2_t = 1;
+  m->version = 1;
   *out = m;
   return DD_OK;
 }
@@ -170,10 +171,13 @@ void dd_model_init(dd_model *m, double std) {
   }
   m->update = 0;
   m->beta1_t = m->beta2_t = 1;
-  m->packs_valid = 0;
+  dd_model_params_changed(m);
 }
 
-void dd_model_params_changed(dd_model *m) { m->packs_valid = 0; }
+void dd_model_params_changed(dd_model *m) {
+  m->packs_valid = 0;
+  m->version++;
+}
 
 void dd_model_set_update(dd_model *m, int64_t update, double beta1, double beta2) {
   m->update = update;

@@ -53,6 +53,7 @@ typedef struct dd_model {
   dd_layer_packs *packs; /* [L] */
   dd_packed head, head_back;
   int packs_valid;       /* packed weights are those of param */
+  uint64_t version;      /* raised when param changes, for copies of it elsewhere (generation) */
   dd_layer_acts *layer;  /* [L]; without train all share one */
   float *embed, *lnf, *lnf_mean, *lnf_rstd, *logits;     /* [N][C] ... [N][V] */
   float *dsite, *dwide, *dnarrow, *dqkv, *partial; /* backward: [N][C], [N][4C], [N][C], [N][3C] */

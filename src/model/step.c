@@ -310,5 +310,5 @@ void dd_model_update(dd_model *m, const dd_update *u, double norm) {
                    .eps = (float)u->eps,
                    .grad_scale = (float)(factor < 1 ? factor : 1)};
   dd_team_run(m->team, update_team, &a);
-  m->packs_valid = 0;
+  dd_model_params_changed(m);
 }

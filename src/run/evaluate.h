@@ -1,10 +1,13 @@
 /* Losses of a model over token arrays, dropout off. */
 #ifndef DD_RUN_EVALUATE_H
 #define DD_RUN_EVALUATE_H
-#include "model/model.h"
+#include "model/infer.h"
 
 typedef struct dd_evaluator {
-  dd_model *m; /* borrowed */
+  dd_model *m; /* borrowed; NULL with a decoder */
+  dd_infer *g; /* borrowed; the decoder whose arithmetic is evaluated, or NULL */
+  int64_t B, T;  /* sequences at once, tokens of each */
+  uint64_t seed; /* of random batches */
   const dd_callbacks *cb;
   int32_t *idx, *targets; /* [B][T] */
   double *loss;           /* [B*T] */
@@ -12,6 +15,8 @@ typedef struct dd_evaluator {
 } dd_evaluator;
 
 int dd_evaluator_create(dd_evaluator *e, dd_model *m, const dd_callbacks *cb, dd_error *err);
+/** The same windows with the weights and the arithmetic of a decoder, one sequence at a time. */
+int dd_evaluator_create_infer(dd_evaluator *e, dd_infer *g, const dd_callbacks *cb, dd_error *err);
 void dd_evaluator_destroy(dd_evaluator *e);
 
 /** Mean loss over every one of the n-1 predictions in tok[n]: consecutive windows of T tokens, a shorter one at the

@@ -1,7 +1,19 @@
 #include "run/generate.h"
+#include "core/machine.h"
 #include "run/evaluate.h"
 #include <stdlib.h>
 #include <string.h>
+
+enum { STREAMS_MAX = 16, PIECE = 4096 };
+static const double PAUSE = 0.02; /* seconds between pieces of text: each costs the threads that wait a sleep */
+
+int64_t dd_generator_streams(const dd_shape *shape, dd_weights weights, int64_t samples, int64_t tokens) {
+  int64_t most = STREAMS_MAX;
+  most = dd_min64(most, (int64_t)(((uint64_t)1 << 30) / dd_infer_stream_bytes(shape, weights)));
+  most = dd_min64(most, ((int64_t)64 << 20) / tokens);
+  if (most < 1) most = 1;
+  return dd_pieces(samples, dd_pieces(samples, most));
+}
 
 int dd_generator_open(dd_generator *q, dd_infer *g, const dd_vocab *vocab, const dd_settings *s, dd_error *err) {
   *q = (dd_generator){.g = g, .vocab = vocab, .s = s};
@@ -14,10 +26,12 @@ int dd_generator_open(dd_generator *q, dd_infer *g, const dd_vocab *vocab, const
     ids = calloc(1, sizeof *ids);
   }
   if (rc) return rc;
+  const size_t S = (size_t)dd_infer_model(g)->o.shape.S, streams = (size_t)dd_infer_streams(g);
   q->prompt = malloc((size_t)(q->n_prompt + 1) * sizeof *q->prompt);
-  q->context = malloc((size_t)g->m->o.shape.S * sizeof *q->context);
-  q->work = malloc((size_t)g->m->o.shape.V * sizeof *q->work);
-  if (!ids || !q->prompt || !q->context || !q->work) {
+  q->context = malloc(streams * S * sizeof *q->context);
+  q->ids = malloc(streams * (S + 1) * sizeof *q->ids);
+  q->next = malloc(streams * sizeof *q->next);
+  if (!ids || !q->prompt || !q->context || !q->ids || !q->next) {
     free(ids);
     dd_generator_close(q);
     return dd_fail(err, DD_E_RUNTIME, "out of memory for generation");
@@ -30,38 +44,146 @@ int dd_generator_open(dd_generator *q, dd_infer *g, const dd_vocab *vocab, const
 void dd_generator_close(dd_generator *q) {
   free(q->prompt);
   free(q->context);
-  free(q->work);
-  q->prompt = q->context = NULL;
-  q->work = NULL;
+  free(q->ids);
+  free(q->next);
+  free(q->later);
+  q->prompt = q->context = q->ids = q->next = NULL;
+  q->later = NULL;
 }
 
-int dd_generate(dd_generator *q, uint32_t sample, int64_t tokens, const dd_callbacks *cb, int64_t *done,
-                dd_error *err) {
-  const int64_t S = q->g->m->o.shape.S, V = q->g->m->o.shape.V, half = S / 2 > 0 ? S / 2 : 1;
-  const int exact = q->s->overflow == DD_OVERFLOW_EXACT;
-  int64_t n = q->n_prompt < S ? q->n_prompt : S;
-  memcpy(q->context, q->prompt + q->n_prompt - n, (size_t)n * sizeof *q->context);
+/* ---- text ---- */
+
+typedef struct piece {
+  const dd_generator *q;
+  const dd_callbacks *cb;
+  size_t n;
+  char text[PIECE];
+} piece;
+
+static void piece_flush(piece *p) {
+  if (p->n && p->cb && p->cb->text) p->cb->text(p->cb->user, p->text, p->n);
+  p->n = 0;
+}
+
+static void piece_put(piece *p, int id) {
+  if (p->n + 8 > PIECE) piece_flush(p);
+  p->n += dd_vocab_decode(p->q->vocab, id, p->text + p->n);
+}
+
+static void title(const dd_generator *q, int64_t sample, const dd_callbacks *cb) {
+  if (!q->titled || !cb || !cb->text) return;
+  if (sample) cb->text(cb->user, "\n---------------\n", 17);
+  cb->text(cb->user, q->s->prompt, strlen(q->s->prompt));
+}
+
+static int stopped(const dd_callbacks *cb, dd_error *err) {
+  if (dd_should_stop(cb) != 1) return DD_OK;
+  return dd_fail(err, DD_E_STOPPED, "stopped on request while generating");
+}
+
+/* ---- one group of samples ---- */
+
+typedef struct group {
+  dd_generator *q;
+  const dd_callbacks *cb;
+  int64_t samples, tokens; /* samples that are wanted, tokens of each */
+  int64_t made, length;    /* tokens made; tokens of the context */
+  dd_draw draw;
+  double per_token; /* seconds, of the last steps; 0: not known */
+} group;
+
+/* n new tokens of each stream, ids[stream*ld ..]: stream 0 is printed, the others wait. */
+static int emit(group *p, const int32_t *ids, int64_t ld, int64_t n, int64_t *done, dd_error *err) {
+  piece text = {.q = p->q, .cb = p->cb};
+  for (int64_t i = 0; i < n; i++) piece_put(&text, ids[i]);
+  piece_flush(&text);
+  for (int64_t s = 1; s < p->samples; s++) {
+    uint16_t *to = p->q->later + (s - 1) * p->tokens + p->made;
+    for (int64_t i = 0; i < n; i++) to[i] = (uint16_t)ids[s * ld + i];
+  }
+  p->made += n;
+  p->draw.position += (uint32_t)n;
+  if (done) *done += n * p->samples;
+  return stopped(p->cb, err);
+}
+
+/* The context is full: keep its end, put the new token there, run it again. */
+static void rerun(group *p) {
+  dd_generator *q = p->q;
+  const int64_t S = dd_infer_model(q->g)->o.shape.S, half = S / 2 > 0 ? S / 2 : 1;
+  const int64_t n = q->s->overflow == DD_OVERFLOW_EXACT ? S : half;
+  for (int64_t s = 0; s < dd_infer_streams(q->g); s++) {
+    int32_t *context = q->context + s * S;
+    memmove(context, context + p->length - (n - 1), (size_t)(n - 1) * sizeof *context);
+    context[n - 1] = q->next[s];
+    memcpy(q->ids + s * n, context, (size_t)n * sizeof *context);
+  }
   dd_infer_reset(q->g);
-  const float *logits = dd_infer_feed(q->g, q->context, n);
-  for (int64_t i = 0; i < tokens; i++) {
-    const int id = dd_sample_token(logits, V, q->s->temperature, q->s->top_k, q->s->seed, sample, (uint32_t)i, q->work);
-    char text[8];
-    const size_t len = dd_vocab_decode(q->vocab, id, text);
-    if (cb && cb->text) cb->text(cb->user, text, len);
-    if (done) *done += 1;
-    if (dd_should_stop(cb) == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while generating");
-    if (i + 1 == tokens) break;
-    if (n < S) {
-      q->context[n++] = id;
-      logits = dd_infer_feed(q->g, q->context + n - 1, 1);
+  dd_infer_feed(q->g, q->ids, n);
+  dd_infer_sample(q->g, &p->draw, q->next);
+  p->length = n;
+}
+
+/* n more tokens of each stream through the cache, into q->ids[stream][n + 1] after the one fed first. */
+static void step(group *p, int64_t n) {
+  dd_generator *q = p->q;
+  const int64_t S = dd_infer_model(q->g)->o.shape.S;
+  const double since = dd_now();
+  for (int64_t s = 0; s < dd_infer_streams(q->g); s++) q->ids[s * (n + 1)] = q->next[s];
+  dd_infer_generate(q->g, n, &p->draw, q->ids);
+  for (int64_t s = 0; s < dd_infer_streams(q->g); s++) {
+    const int32_t *ids = q->ids + s * (n + 1);
+    memcpy(q->context + s * S + p->length, ids, (size_t)n * sizeof *ids);
+    q->next[s] = ids[n];
+  }
+  p->length += n;
+  p->per_token = (dd_now() - since) / (double)n;
+}
+
+static int run_group(group *p, int64_t *done, dd_error *err) {
+  dd_generator *q = p->q;
+  const int64_t S = dd_infer_model(q->g)->o.shape.S, streams = dd_infer_streams(q->g);
+  p->length = dd_min64(q->n_prompt, S);
+  for (int64_t s = 0; s < streams; s++)
+    memcpy(q->context + s * S, q->prompt + q->n_prompt - p->length, (size_t)p->length * sizeof *q->prompt);
+  dd_infer_reset(q->g);
+  dd_infer_feed_all(q->g, q->context, p->length);
+  dd_infer_sample(q->g, &p->draw, q->next);
+  int rc = emit(p, q->next, 1, 1, done, err);
+  while (!rc && p->made < p->tokens) {
+    const int64_t room = S - p->length;
+    if (room == 0) {
+      rerun(p);
+      rc = emit(p, q->next, 1, 1, done, err);
       continue;
     }
-    const int64_t keep = exact ? S - 1 : half - 1 < 0 ? 0 : half - 1; /* plus the new token */
-    memmove(q->context, q->context + n - keep, (size_t)keep * sizeof *q->context);
-    n = keep;
-    q->context[n++] = id;
-    dd_infer_reset(q->g);
-    logits = dd_infer_feed(q->g, q->context, n);
+    const double fit = p->per_token > 0 ? PAUSE / p->per_token : 1;
+    const int64_t n = dd_min64(dd_min64(room, p->tokens - p->made), fit < 1 ? 1 : fit > 1e6 ? 1000000 : (int64_t)fit);
+    step(p, n);
+    rc = emit(p, q->ids + 1, n + 1, n, done, err);
   }
-  return DD_OK;
+  return rc;
+}
+
+int dd_generate(dd_generator *q, int64_t first, int64_t samples, int64_t tokens, const dd_callbacks *cb, int64_t *done,
+                dd_error *err) {
+  group p = {.q = q, .cb = cb, .samples = samples, .tokens = tokens};
+  p.draw = (dd_draw){.temperature = q->s->temperature, .top_k = q->s->top_k, .seed = q->s->seed,
+                     .sample = (uint32_t)first};
+  free(q->later);
+  q->later = samples > 1 ? malloc((size_t)((samples - 1) * tokens) * sizeof *q->later) : NULL;
+  if (samples > 1 && !q->later)
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for the text of %d samples", (int)samples);
+  title(q, first, cb);
+  int rc = run_group(&p, done, err);
+  for (int64_t s = 1; s < samples && !rc; s++) {
+    piece text = {.q = q, .cb = cb};
+    title(q, first + s, cb);
+    for (int64_t i = 0; i < tokens && !rc; i++) {
+      piece_put(&text, q->later[(s - 1) * tokens + i]);
+      if (i % PIECE == PIECE - 1) rc = stopped(cb, err);
+    }
+    piece_flush(&text);
+  }
+  return rc;
 }

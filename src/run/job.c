@@ -33,6 +33,7 @@ static const enum dd_setting_id harmless_settings[] = {
     DD_SETTING_temperature,
     DD_SETTING_top_k,
     DD_SETTING_overflow,
+    DD_SETTING_weights,
 };
 
 /* Settings that only schedule val-loss listens to, directly or through when evaluations happen. */

@@ -17,8 +17,9 @@ static void unload(loaded *r) {
   dd_checkpoint_close(r->c);
 }
 
-/* B: sequences at once; 0: as many as the run trained with, unless the settings say. */
-static int load_run(loaded *r, const dd_settings *s, int64_t B, dd_error *err) {
+/* B: sequences at once; 0: as many as the run trained with, unless the settings say. T: tokens of each; 0: the
+ * context. */
+static int load_run(loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_error *err) {
   char path[4096], why[128];
   const dd_kernels *k;
   *r = (loaded){0};
@@ -32,7 +33,7 @@ static int load_run(loaded *r, const dd_settings *s, int64_t B, dd_error *err) {
   if (!rc) {
     const dd_shape *shape = dd_checkpoint_shape(r->c);
     if (!B) B = dd_settings_is_set(s, DD_SETTING_batch_size) ? s->batch_size : dd_checkpoint_settings(r->c)->batch_size;
-    const dd_model_options o = {.shape = *shape, .B = B, .T = shape->S, .accumulation = 1, .seed = s->seed};
+    const dd_model_options o = {.shape = *shape, .B = B, .T = T ? T : shape->S, .accumulation = 1, .seed = s->seed};
     rc = dd_model_create(&r->m, &o, k, dd_machine_threads(s->threads, why, sizeof why), err);
   }
   if (!rc) rc = dd_checkpoint_load(r->c, r->m, err);
@@ -45,18 +46,18 @@ int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *ou
   dd_infer *g = NULL;
   dd_generator q = {0};
   dd_sample_result res = {0};
-  int rc = load_run(&r, s, 1, err);
+  int rc = load_run(&r, s, 1, 1, err);
   if (rc) return rc;
-  rc = dd_infer_create(&g, r.m, err);
+  const dd_infer_options o = {
+      .weights = (dd_weights)s->weights,
+      .streams = dd_generator_streams(&r.m->o.shape, (dd_weights)s->weights, s->num_samples, s->max_new_tokens)};
+  rc = dd_infer_create(&g, r.m, &o, err);
   if (!rc) rc = dd_generator_open(&q, g, dd_checkpoint_vocab(r.c), s, err);
+  q.titled = 1;
+  if (!rc) dd_infer_pack(g); /* a part of loading, not of the time that is reported */
   const double t0 = dd_now();
-  for (int64_t i = 0; i < s->num_samples && !rc; i++) {
-    if (cb && cb->text) {
-      if (i) cb->text(cb->user, "\n---------------\n", 17);
-      cb->text(cb->user, s->prompt, strlen(s->prompt));
-    }
-    rc = dd_generate(&q, (uint32_t)i, s->max_new_tokens, cb, &res.tokens, err);
-  }
+  for (int64_t i = 0; i < s->num_samples && !rc; i += o.streams)
+    rc = dd_generate(&q, i, dd_min64(o.streams, s->num_samples - i), s->max_new_tokens, cb, &res.tokens, err);
   res.seconds = dd_now() - t0;
   dd_generator_close(&q);
   dd_infer_destroy(g);
@@ -67,7 +68,9 @@ int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *ou
 
 int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err) {
   loaded r;
-  int rc = load_run(&r, s, 0, err);
+  dd_infer *g = NULL;
+  const int own = s->weights == DD_WEIGHTS_F32; /* the forward pass of training; other formats: that of generation */
+  int rc = own ? load_run(&r, s, 0, 0, err) : load_run(&r, s, 1, 1, err);
   if (rc) return rc;
   /* Without --data: the validation split the run was trained against. */
   const int given = dd_settings_is_set(s, DD_SETTING_data);
@@ -76,13 +79,16 @@ int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *ou
   double mean = 0;
   rc = dd_text_load(&text, given ? s->data : dd_checkpoint_settings(r.c)->data, given ? DD_PART_ALL : DD_PART_VAL,
                     dd_checkpoint_vocab(r.c), cb, err);
-  if (!rc) rc = dd_evaluator_create(&e, r.m, cb, err);
+  if (!rc && !own)
+    rc = dd_infer_create(&g, r.m, &(dd_infer_options){.weights = (dd_weights)s->weights, .streams = 1}, err);
+  if (!rc) rc = g ? dd_evaluator_create_infer(&e, g, cb, err) : dd_evaluator_create(&e, r.m, cb, err);
   if (!rc) rc = dd_evaluate_all(&e, text.ids, text.n, &mean, err);
   if (!rc && out) {
     *out = (dd_eval_result){.tokens = text.n - 1, .loss = mean};
     if (text.bytes > 0) out->bits_per_byte = mean * (double)text.n / (double)text.bytes * 0x1.71547652b82fep+0;
   }
   dd_evaluator_destroy(&e);
+  dd_infer_destroy(g);
   dd_text_free(&text);
   unload(&r);
   return rc;

@@ -16,6 +16,7 @@ static const char *const choices_TOKENIZERS[] = {DD_TOKENIZERS(ROW_NAME) NULL};
 static const char *const choices_COMPARES[] = {DD_COMPARES(ROW_NAME) NULL};
 static const char *const choices_CHECKPOINTS[] = {DD_CHECKPOINTS(ROW_NAME) NULL};
 static const char *const choices_OVERFLOWS[] = {DD_OVERFLOWS(ROW_NAME) NULL};
+static const char *const choices_WEIGHTS[] = {DD_WEIGHTS(ROW_NAME) NULL};
 static const char *const choices_PRESETS[] = {DD_PRESETS(ROW_NAME) NULL};
 static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL};
 #define choices_NONE NULL

@@ -5,6 +5,7 @@
 #define DD_RUN_SETTINGS_H
 #include "core/error.h"
 #include "model/schedule.def"
+#include "ops/weights.def"
 #include "run/settings.def"
 #include <jansson.h>
 #include <stdbool.h>

@@ -257,11 +257,11 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
 static int taste(dd_job *j, dd_error *err) {
   if (j->s->sample_chars <= 0 || !j->cb || !j->cb->text) return DD_OK;
   dd_infer *g;
-  int rc = dd_infer_create(&g, j->m, err);
+  int rc = dd_infer_create(&g, j->m, &(dd_infer_options){.weights = DD_WEIGHTS_F32, .streams = 1}, err);
   if (rc) return rc;
   dd_generator gen;
   rc = dd_generator_open(&gen, g, &j->data->vocab, j->s, err);
-  if (!rc) rc = dd_generate(&gen, 0, j->s->sample_chars, j->cb, NULL, err);
+  if (!rc) rc = dd_generate(&gen, 0, 1, j->s->sample_chars, j->cb, NULL, err);
   dd_generator_close(&gen);
   dd_infer_destroy(g);
   return rc;
