@@ -84,8 +84,8 @@ typedef struct dd_loops {
   void (*exp)(float *y, const float *x, int64_t n);
   void (*gelu)(float *y, const float *x, int64_t n);
   void (*gelu_backward)(float *dx, const float *x, const float *dy, int64_t n);
-  void (*mask)(float *y, const float *x, const float *mask, int64_t n);          /* y = x * mask */
-  void (*mask_add)(float *y, const float *r, const float *x, const float *mask, int64_t n);
+  void (*dropout)(float *y, const float *x, int64_t n, const dd_drop *d);        /* draws by Philox4x32-10 */
+  void (*dropout_add)(float *y, const float *r, const float *x, int64_t n, const dd_drop *d);
   void (*layernorm)(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b, int64_t n);
   void (*layernorm_backward)(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
                              int64_t n);
@@ -174,6 +174,7 @@ typedef struct dd_bench {
   int tiers_given;            /* --tier named them: then every subject looks at all */
   int repeats;                /* 0: each subject's own choice */
   int quick, silent;          /* silent: no table, JSON goes to the text callback */
+  int idle;                   /* processors may be asleep: see rounds.c */
   double sample_seconds;      /* shortest sample of a fast contender */
   dd_peer peers[DD_PEER_COUNT];
   dd_caches caches;

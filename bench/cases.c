@@ -28,9 +28,9 @@ static dd_drop drop_of(const dd_field *f, int64_t row) {
 }
 #define DROP (dd_drop[1]){drop_of(f, row)}
 OURS(dropout) { f->k->dropout(ROW(1), ROW(0), N, DROP); }
-OURS(plain_mask) { f->l->mask(ROW(1), ROW(0), ROW(2), N); }
+OURS(plain_dropout) { f->l->dropout(ROW(1), ROW(0), N, DROP); }
 OURS(dropout_add) { f->k->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
-OURS(plain_mask_add) { f->l->mask_add(ROW(2), ROW(1), ROW(0), ROW(3), N); }
+OURS(plain_dropout_add) { f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
 OURS(draws) { f->k->draws((uint16_t *)(void *)ROW(0), N, DROP); }
 
 OURS(layernorm) { f->k->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
@@ -64,7 +64,6 @@ OURS(plain_sumsq) {
   (void)sum;
 }
 
-/* dropout and dropout_add: the plain one reads a mask that others keep in memory, hence an array more for it. */
 static const dd_case cases[] = {
     {"pack_a", DD_COLS_C, 2, PACK_A_ROWS, 2, DD_FLOW_COPY, pack_a, NULL, -1},
     {"pack_b", DD_COLS_C, 2, PACK_B_ROWS, 2, DD_FLOW_COPY, pack_b, NULL, -1},
@@ -72,8 +71,8 @@ static const dd_case cases[] = {
     {"gelu", DD_COLS_4C, 2, 1, 2, DD_FLOW_COPY, gelu, plain_gelu, DD_DNNL_GELU},
     {"gelu_backward", DD_COLS_4C, 3, 1, 3, DD_FLOW_COPY, gelu_backward, plain_gelu_backward, -1},
     {"add", DD_COLS_C, 3, 1, 3, DD_FLOW_COPY, add, NULL, -1},
-    {"dropout", DD_COLS_C, 3, 1, 2, DD_FLOW_COPY, dropout, plain_mask, -1},
-    {"dropout_add", DD_COLS_C, 4, 1, 3, DD_FLOW_COPY, dropout_add, plain_mask_add, -1},
+    {"dropout", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, dropout, plain_dropout, -1},
+    {"dropout_add", DD_COLS_C, 3, 1, 3, DD_FLOW_COPY, dropout_add, plain_dropout_add, -1},
     {"draws", DD_COLS_C, 1, 1, 0.5, DD_FLOW_UPDATE, draws, NULL, -1},
     {"layernorm", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, layernorm, plain_layernorm, DD_DNNL_LAYERNORM},
     {"layernorm_backward", DD_COLS_C, 3, 1, 4, DD_FLOW_UPDATE, layernorm_backward, plain_layernorm_backward, -1},

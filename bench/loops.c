@@ -74,13 +74,40 @@ static void gelu_backward(float *restrict dx, const float *restrict x, const flo
     dx[i] = dy[i] * (0.5f * (1.f + erff(x[i] * 0.70710678f)) + x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]));
 }
 
-static void mask(float *restrict y, const float *restrict x, const float *restrict keep, int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = x[i] * keep[i];
+/* Philox4x32-10 for DRAWS columns from col on, eight draws a counter, in loops that a compiler can vectorize. */
+enum { DRAWS = 512 };
+static void draw(uint16_t *restrict out, const dd_drop *d, int64_t col) {
+  uint32_t x0[DRAWS / 8], x1[DRAWS / 8], x2[DRAWS / 8], x3[DRAWS / 8], k0 = d->key0, k1 = d->key1;
+  for (int i = 0; i < DRAWS / 8; i++) x0[i] = (uint32_t)(col / 8 + i), x1[i] = d->c1, x2[i] = d->c2, x3[i] = d->c3;
+  for (int r = 0; r < 10; r++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u)
+    for (int i = 0; i < DRAWS / 8; i++) {
+      const uint64_t p = (uint64_t)0xD2511F53u * x0[i], q = (uint64_t)0xCD9E8D57u * x2[i];
+      x0[i] = (uint32_t)(q >> 32) ^ x1[i] ^ k0, x1[i] = (uint32_t)q;
+      x2[i] = (uint32_t)(p >> 32) ^ x3[i] ^ k1, x3[i] = (uint32_t)p;
+    }
+  typedef uint32_t word __attribute__((may_alias));
+  word *words = (word *)(void *)out;
+  for (int i = 0; i < DRAWS / 8; i++)
+    words[4 * i] = x0[i], words[4 * i + 1] = x1[i], words[4 * i + 2] = x2[i], words[4 * i + 3] = x3[i];
 }
 
-static void mask_add(float *restrict y, const float *restrict r, const float *restrict x, const float *restrict keep,
-                     int64_t n) {
-  for (int64_t i = 0; i < n; i++) y[i] = r[i] + x[i] * keep[i];
+static void dropout(float *restrict y, const float *restrict x, int64_t n, const dd_drop *d) {
+  _Alignas(64) uint16_t u[DRAWS];
+  for (int64_t i = 0; i < n; i += DRAWS) {
+    const int64_t m = n - i < DRAWS ? n - i : DRAWS;
+    draw(u, d, i);
+    for (int64_t j = 0; j < m; j++) y[i + j] = u[j] < d->threshold ? 0.f : x[i + j] * d->scale;
+  }
+}
+
+static void dropout_add(float *restrict y, const float *restrict r, const float *restrict x, int64_t n,
+                        const dd_drop *d) {
+  _Alignas(64) uint16_t u[DRAWS];
+  for (int64_t i = 0; i < n; i += DRAWS) {
+    const int64_t m = n - i < DRAWS ? n - i : DRAWS;
+    draw(u, d, i);
+    for (int64_t j = 0; j < m; j++) y[i + j] = r[i + j] + (u[j] < d->threshold ? 0.f : x[i + j] * d->scale);
+  }
 }
 
 static void layernorm(float *restrict out, float *mean, float *rstd, const float *restrict x, const float *restrict w,
@@ -160,8 +187,8 @@ const dd_loops JOIN(dd_loops_, LOOPS_TIER) = {
     .exp = plain_exp,
     .gelu = gelu,
     .gelu_backward = gelu_backward,
-    .mask = mask,
-    .mask_add = mask_add,
+    .dropout = dropout,
+    .dropout_add = dropout_add,
     .layernorm = layernorm,
     .layernorm_backward = layernorm_backward,
     .softmax = softmax,

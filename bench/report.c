@@ -30,7 +30,7 @@ void dd_bench_warn(dd_bench *b, const char *fmt, ...) {
   dd_bench_say(b, "warning: %s", line);
 }
 
-static const char row_format[] = "%-30s %-10s %9s %-8s %9s %9s %8s %8s";
+static const char row_format[] = "%-30s %-12s %9s %-8s %9s %9s %8s %7s";
 
 void dd_bench_heading(dd_bench *b, const char *fmt, ...) {
   char line[256];
