@@ -83,7 +83,7 @@ typedef struct dd_loops {
   void (*update3)(float *p, float *m, float *v, const float *g, int64_t n);      /* the traffic of AdamW */
   void (*exp)(float *y, const float *x, int64_t n);
   void (*gelu)(float *y, const float *x, int64_t n);
-  void (*gelu_backward)(float *dx, const float *x, const float *dy, int64_t n);
+  void (*gelu_slope)(float *y, float *d, const float *x, int64_t n);
   void (*dropout)(float *y, const float *x, int64_t n, const dd_drop *d);        /* draws by Philox4x32-10 */
   void (*dropout_add)(float *y, const float *r, const float *x, int64_t n, const dd_drop *d);
   void (*layernorm)(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b, int64_t n);
@@ -125,8 +125,6 @@ void dd_peer_threads(const dd_peer *p, int n);
 /** C[m][n] = A B with A[m][k] (or [k][m] when ta) and B[k][n] (or [n][k] when tb), row-major, dense. */
 void dd_peer_sgemm(const dd_peer *p, int ta, int tb, int64_t m, int64_t n, int64_t k, const float *a, const float *b,
                    float *c);
-/** Wait until this process is idle: pools of other libraries spin for a while after a call. */
-void dd_peers_settle(void);
 
 typedef enum dd_dnnl_op { DD_DNNL_SOFTMAX, DD_DNNL_GELU, DD_DNNL_LAYERNORM } dd_dnnl_op;
 /** A primitive over [rows][cols]; NULL when oneDNN is missing, was built without its header, or cannot. */
@@ -174,7 +172,8 @@ typedef struct dd_bench {
   int tiers_given;            /* --tier named them: then every subject looks at all */
   int repeats;                /* 0: each subject's own choice */
   int quick, silent;          /* silent: no table, JSON goes to the text callback */
-  int idle;                   /* processors may be asleep: see rounds.c */
+  int using;                  /* threads that should be busy now */
+  int unsettled;              /* processors may be asleep, or busy with others' threads: see rounds.c */
   double sample_seconds;      /* shortest sample of a fast contender */
   dd_peer peers[DD_PEER_COUNT];
   dd_caches caches;
@@ -228,7 +227,8 @@ int dd_rounds(dd_bench *b, dd_contender *c, int n, int repeats, dd_error *err);
 dd_spread dd_contender_seconds(const dd_contender *c);
 /** work / seconds / unit. */
 dd_spread dd_contender_rate(const dd_contender *c, double unit);
-/** Median over rounds of (rate of a) / (rate of b); NaN when b is NULL. */
+/** (rate of a) / (rate of b) round by round, and the median of that; NaN when b is NULL. */
+dd_spread dd_contender_ratios(const dd_contender *a, const dd_contender *b);
 double dd_contender_ratio(const dd_contender *a, const dd_contender *b);
 /** The fastest of n, by median rate, NULL when n is 0. */
 const dd_contender *dd_contender_best(const dd_contender *c, int n);

@@ -198,6 +198,7 @@ int dd_bench_ceilings(dd_bench *b, dd_error *err) {
   for (int i = 0; i < b->n_tiers && !rc; i++)
     for (int j = 0; j < b->n_threads && !rc; j++) {
       dd_team *t;
+      b->using = b->threads[j];
       if ((rc = dd_team_create(&t, b->threads[j], 64, b->tiers[i], err))) break;
       dd_bench_heading(b, "tier %s, %d thread%s", b->tiers[i]->tier, b->threads[j], b->threads[j] > 1 ? "s" : "");
       rc = arithmetic(b, t, err);

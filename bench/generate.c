@@ -53,6 +53,7 @@ static double bytes_per_token(const dd_bench_preset *p, int64_t tokens, double b
 
 static int configuration(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, dd_error *err) {
   writer w;
+  b->using = threads;
   dd_stream s = {0};
   dd_contender c[2];
   int rc = writer_open(&w, p, k, threads, err);

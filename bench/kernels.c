@@ -93,7 +93,7 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   f->mean = dd_arena_take(&m->memory, (size_t)f->rows * 4);
   f->rstd = dd_arena_take(&m->memory, (size_t)f->rows * 4);
   for (int64_t i = 0; i < f->cols; i++) f->w[i] = m->k->columns == DD_COLS_T ? 1.f / (float)f->cols : 1.f, f->bias[i] = 0.f;
-  f->drop = (dd_drop){.key0 = 1, .c2 = 1, .c3 = 1, .threshold = dd_drop_threshold(0.2), .scale = 1.25f};
+  f->drop = (dd_drop){.key0 = 1, .c2 = 1, .c3 = 1, .threshold = dd_drop_threshold(0.2), .scale = 1.f};
   f->adam = (dd_adamw){.beta1 = 0.9f, .one_minus_beta1 = 0.1f, .beta2 = 0.99f, .one_minus_beta2 = 0.01f, .decay = 1.f,
                        .step = 1e-6f, .inv_sqrt_bc2 = 1.f, .eps = 1e-8f, .grad_scale = 1.f};
   for (int i = 0; i < n; i++) {
@@ -178,6 +178,7 @@ int dd_bench_kernels(dd_bench *b, dd_error *err) {
     if (b->tiers[i] == &dd_kernels_scalar && !b->tiers_given && b->n_tiers > 1) continue;
     for (int j = 0; j < b->n_threads && !rc; j++) {
       dd_team *t;
+      b->using = b->threads[j];
       if ((rc = dd_team_create(&t, b->threads[j], 64, b->tiers[i], err))) break;
       for (int q = 0; q < b->n_presets && !rc; q++) rc = all_cases(b, t, q, err);
       dd_team_destroy(t);

@@ -69,9 +69,12 @@ static void gelu(float *restrict y, const float *restrict x, int64_t n) {
   for (int64_t i = 0; i < n; i++) y[i] = 0.5f * x[i] * (1.f + erff(x[i] * 0.70710678f));
 }
 
-static void gelu_backward(float *restrict dx, const float *restrict x, const float *restrict dy, int64_t n) {
-  for (int64_t i = 0; i < n; i++)
-    dx[i] = dy[i] * (0.5f * (1.f + erff(x[i] * 0.70710678f)) + x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]));
+static void gelu_slope(float *restrict y, float *restrict d, const float *restrict x, int64_t n) {
+  for (int64_t i = 0; i < n; i++) {
+    const float phi = 0.5f * (1.f + erff(x[i] * 0.70710678f));
+    y[i] = x[i] * phi;
+    d[i] = phi + x[i] * 0.39894228f * expf(-0.5f * x[i] * x[i]);
+  }
 }
 
 /* Philox4x32-10 for DRAWS columns from col on, eight draws a counter, in loops that a compiler can vectorize. */
@@ -91,7 +94,7 @@ static void draw(uint16_t *restrict out, const dd_drop *d, int64_t col) {
     words[4 * i] = x0[i], words[4 * i + 1] = x1[i], words[4 * i + 2] = x2[i], words[4 * i + 3] = x3[i];
 }
 
-static void dropout(float *restrict y, const float *restrict x, int64_t n, const dd_drop *d) {
+static void dropout(float *y, const float *x, int64_t n, const dd_drop *d) {
   _Alignas(64) uint16_t u[DRAWS];
   for (int64_t i = 0; i < n; i += DRAWS) {
     const int64_t m = n - i < DRAWS ? n - i : DRAWS;
@@ -186,7 +189,7 @@ const dd_loops JOIN(dd_loops_, LOOPS_TIER) = {
     .update3 = update3,
     .exp = plain_exp,
     .gelu = gelu,
-    .gelu_backward = gelu_backward,
+    .gelu_slope = gelu_slope,
     .dropout = dropout,
     .dropout_add = dropout_add,
     .layernorm = layernorm,

@@ -1,13 +1,12 @@
 /* Other libraries, found at run time and never linked: their names stand in bench.h, their functions are looked up here.
  *
- * All three may bring the same OpenMP library as this program. Its threads spin for some milliseconds after a call, on
- * the processors that the next contender needs; so every round waits until the process is idle after a peer's turn. */
+ * They run in this process, because what is compared must see the same pages, clocks and moments; their threads spin for
+ * some milliseconds after a call, which rounds.c takes care of. RTLD_LOCAL keeps their names from each other. */
 #include "bench/bench.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 typedef void cblas_sgemm_fn(int order, int ta, int tb, int m, int n, int k, float alpha, const float *a, int lda,
                             const float *b, int ldb, float beta, float *c, int ldc);
@@ -147,19 +146,5 @@ void dd_peer_sgemm(const dd_peer *p, int ta, int tb, int64_t m, int64_t n, int64
     *(void **)(void *)&fn = p->sgemm;
     fn(ROW_MAJOR, ta ? TRANS : NO_TRANS, tb ? TRANS : NO_TRANS, (int)m, (int)n, (int)k, 1, a, (int)lda, b, (int)ldb, 0,
        c, (int)n);
-  }
-}
-
-static double cpu_seconds(void) {
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
-}
-
-void dd_peers_settle(void) {
-  for (int i = 0; i < 500; i++) { /* half a second at most: a pool told to spin for ever is not ours to wait for */
-    const double before = cpu_seconds();
-    nanosleep(&(struct timespec){.tv_nsec = 1000000}, NULL);
-    if (cpu_seconds() - before < 1e-4) return;
   }
 }

@@ -102,8 +102,11 @@ static int add(product *p, const dd_contender *c, const dd_contender *limit, con
   return dd_bench_add(p->b, &r, err);
 }
 
-/* ratio, share: against the best peer and the tile; NaN where there is no peer. */
-static int measure(product *p, dd_meter *m, double ratio[2], double *share, dd_error *err) {
+/* What a group is made of: ratios of one product to the tile, to the best peer, and the same with packing inside. */
+typedef enum figure { OF_LIMIT, OF_BEST, OF_BEST_PACK, FIGURES } figure;
+static const char *const figure_name[FIGURES] = {"of limit", "/ best peer", "+pack / best peer"};
+
+static int measure(product *p, dd_meter *m, dd_spread figures[FIGURES], dd_error *err) {
   dd_contender *c = calloc(CONTENDERS, sizeof *c);
   peer_call calls[DD_PEER_COUNT];
   const double flops = 2.0 * (double)p->s.rows * (double)p->s.in * (double)p->s.out;
@@ -125,7 +128,6 @@ static int measure(product *p, dd_meter *m, double ratio[2], double *share, dd_e
     calls[i] = (peer_call){p, p->b->peers + i};
     dd_peer_threads(p->b->peers + i, dd_team_threads(p->team));
     run_peer(calls + i, 1);
-    dd_peers_settle();
     if (agrees(p))
       c[n++] = (dd_contender){.who = p->b->peers[i].name, .run = run_peer, .arg = calls + i, .work = flops, .foreign = 1};
     else dd_bench_warn(p->b, "%s gives another product, so it is left out", p->b->peers[i].name);
@@ -133,9 +135,9 @@ static int measure(product *p, dd_meter *m, double ratio[2], double *share, dd_e
   int rc = dd_rounds(p->b, c, n, dd_bench_repeats(p->b, 11), err);
   const dd_contender *best = dd_contender_best(c + first_peer, n - first_peer);
   for (int i = OURS; i < n && !rc; i++) rc = add(p, c + i, c + TILE, i < first_peer ? best : NULL, err);
-  ratio[0] = dd_contender_ratio(c + OURS, best);
-  ratio[1] = p->what == DWEIGHT ? ratio[0] : dd_contender_ratio(c + OURS_PACK, best);
-  *share = dd_contender_ratio(c + OURS, c + TILE);
+  figures[OF_LIMIT] = dd_contender_ratios(c + OURS, c + TILE);
+  figures[OF_BEST] = dd_contender_ratios(c + OURS, best);
+  figures[OF_BEST_PACK] = p->what == DWEIGHT ? dd_spread_of(NULL, 0) : dd_contender_ratios(c + OURS_PACK, best);
   free(c);
   return rc;
 }
@@ -153,38 +155,38 @@ static void shapes_of(const dd_bench *b, const dd_bench_preset *p, shape s[SHAPE
   s[4] = (shape){N, C, p->shape.V};
 }
 
-static int add_group(product *p, const char *what, const char *unit, double v, double least, dd_error *err) {
-  dd_row r = {.threads = dd_team_threads(p->team), .value = {v, v, v, 1}, .share = NAN, .ratio = NAN, .who = "dd-cpu"};
+static int add_group(product *p, const char *kind, figure f, dd_spread v, dd_error *err) {
+  dd_row r = {.threads = dd_team_threads(p->team), .value = v, .share = NAN, .ratio = NAN, .who = "dd-cpu", .unit = "ratio"};
   snprintf(r.preset, sizeof r.preset, "%s", p->preset->name);
-  snprintf(r.what, sizeof r.what, "%s, %s", op_name[p->what], what);
+  snprintf(r.what, sizeof r.what, "%s, %s %s", op_name[p->what], kind, figure_name[f]);
   snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(p->team)->tier);
-  snprintf(r.unit, sizeof r.unit, "%s", unit);
-  r.value.p10 = least;
-  r.value.n = isfinite(least) ? 2 : 1;
   return dd_bench_add(p->b, &r, err);
 }
 
+/* Geometric mean over the shapes, of medians and of percentiles; and the shape that does worst. */
+static int add_figure(product *p, figure f, dd_spread x[SHAPES][FIGURES], dd_error *err) {
+  double median[SHAPES], p10[SHAPES], p90[SHAPES];
+  dd_spread worst = x[0][f];
+  if (!isfinite(worst.median)) return DD_OK; /* no peer here */
+  for (int i = 0; i < SHAPES; i++) {
+    median[i] = x[i][f].median, p10[i] = x[i][f].p10, p90[i] = x[i][f].p90;
+    if (median[i] < worst.median) worst = x[i][f];
+  }
+  const dd_spread mean = {dd_geomean(median, SHAPES), dd_geomean(p10, SHAPES), dd_geomean(p90, SHAPES), worst.n};
+  int rc = add_group(p, "mean", f, mean, err);
+  return rc ? rc : add_group(p, "worst", f, worst, err);
+}
+
 static int measure_group(product *p, const shape *s, dd_meter *m, dd_error *err) {
-  double ratio[2][SHAPES], share[SHAPES];
-  int rc = DD_OK, peers = 0;
-  for (int i = 0; i < DD_PEER_COUNT; i++) peers += p->b->peers[i].handle != NULL;
+  dd_spread x[SHAPES][FIGURES];
+  int rc = DD_OK;
   for (int i = 0; i < SHAPES && !rc; i++) {
-    double both[2] = {NAN, NAN};
+    const int forward = p->what == FORWARD;
     p->s = s[i];
-    p->packed = (dd_packed){p->packed.data, p->what == FORWARD ? s[i].in : s[i].out, p->what == FORWARD ? s[i].out : s[i].in};
-    rc = measure(p, m, both, share + i, err);
-    ratio[0][i] = both[0], ratio[1][i] = both[1];
+    p->packed = (dd_packed){p->packed.data, forward ? s[i].in : s[i].out, forward ? s[i].out : s[i].in};
+    rc = measure(p, m, x[i], err);
   }
-  if (rc) return rc;
-  double least[2] = {ratio[0][0], ratio[1][0]}, least_share = share[0];
-  for (int i = 1; i < SHAPES; i++) {
-    for (int j = 0; j < 2; j++) least[j] = fmin(least[j], ratio[j][i]);
-    least_share = fmin(least_share, share[i]);
-  }
-  rc = add_group(p, "mean of limit", "%", 100 * dd_geomean(share, SHAPES), 100 * least_share, err);
-  if (rc || !peers) return rc;
-  rc = add_group(p, "mean / best", "ratio", dd_geomean(ratio[0], SHAPES), least[0], err);
-  if (!rc && p->what != DWEIGHT) rc = add_group(p, "+pack, mean / best", "ratio", dd_geomean(ratio[1], SHAPES), least[1], err);
+  for (figure f = 0; f < FIGURES && !rc; f++) rc = add_figure(p, f, x, err);
   return rc;
 }
 
@@ -234,6 +236,7 @@ int dd_bench_products(dd_bench *b, dd_error *err) {
   for (int i = 0; i < dd_bench_main_tiers(b) && !rc; i++)
     for (int j = 0; j < b->n_threads && !rc; j++) {
       dd_team *t;
+      b->using = b->threads[j];
       rc = dd_team_create(&t, b->threads[j], (size_t)dd_matmul_scratch() * sizeof(float), b->tiers[i], err);
       for (int q = 0; q < b->n_presets && !rc; q++) rc = preset_products(b, t, b->presets + q, err);
       dd_team_destroy(t);

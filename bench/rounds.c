@@ -2,19 +2,42 @@
 #include "bench/bench.h"
 #include "run/evaluate.h"
 #include <math.h>
+#include <time.h>
 
-/* After a pause processors sleep, clocks are low, and threads are woken late or onto one processor: milliseconds that
- * belong to the pause. Whoever comes after one runs that long untimed, ours and others alike. */
+static double cpu_seconds(void) {
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+  return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+/* Threads of other libraries spin for some milliseconds after a call, on processors that the next contender needs; and
+ * after a pause clocks are low, and threads are woken late or onto one core. So whoever comes after either runs untimed
+ * first, ours and others alike: this long at least, and until no more threads are busy than should be. A sleep instead
+ * would let processors go idle. */
 #define RUN_IN 0.03
+#define RUN_IN_MOST 0.5 /* a pool told to spin for ever is not ours to wait for */
+#define RUN_IN_WINDOW 0.003
+
+static void run_in(const dd_bench *b, dd_contender *c) {
+  const double begin = dd_now();
+  for (double elapsed = 0; elapsed < RUN_IN_MOST;) {
+    const double t0 = dd_now(), cpu0 = cpu_seconds();
+    double wall;
+    do {
+      c->run(c->arg, 1);
+      wall = dd_now() - t0;
+    } while (wall < RUN_IN_WINDOW);
+    elapsed = dd_now() - begin;
+    if (elapsed >= RUN_IN && (cpu_seconds() - cpu0) / wall < b->using + 0.3) return;
+  }
+}
 
 static double timed(dd_bench *b, dd_contender *c, int64_t times) {
-  for (const double begin = dd_now(); b->idle && dd_now() - begin < RUN_IN;) c->run(c->arg, 1);
-  b->idle = c->foreign;
+  if (b->unsettled) run_in(b, c);
+  b->unsettled = c->foreign;
   const double t0 = dd_now();
   c->run(c->arg, times);
-  const double seconds = dd_now() - t0;
-  if (c->foreign) dd_peers_settle();
-  return seconds;
+  return dd_now() - t0;
 }
 
 /* The first call pays for pages, thread pools and code that was never run; then find how many make a sample. */
@@ -34,7 +57,7 @@ static void warm_up(dd_bench *b, dd_contender *c) {
 
 int dd_rounds(dd_bench *b, dd_contender *c, int n, int repeats, dd_error *err) {
   if (repeats > DD_SAMPLES_MAX) repeats = DD_SAMPLES_MAX;
-  b->idle = 1;
+  b->unsettled = 1;
   for (int i = 0; i < n; i++) {
     warm_up(b, c + i);
     c[i].n = 0;
@@ -57,13 +80,15 @@ dd_spread dd_contender_rate(const dd_contender *c, double unit) {
   return dd_spread_of(rate, c->n);
 }
 
-double dd_contender_ratio(const dd_contender *a, const dd_contender *b) {
+dd_spread dd_contender_ratios(const dd_contender *a, const dd_contender *b) {
   double ratio[DD_SAMPLES_MAX];
-  if (!b) return NAN;
+  if (!b) return dd_spread_of(NULL, 0);
   const int n = a->n < b->n ? a->n : b->n;
   for (int i = 0; i < n; i++) ratio[i] = a->work / a->seconds[i] / (b->work / b->seconds[i]);
-  return dd_spread_of(ratio, n).median;
+  return dd_spread_of(ratio, n);
 }
+
+double dd_contender_ratio(const dd_contender *a, const dd_contender *b) { return dd_contender_ratios(a, b).median; }
 
 const dd_contender *dd_contender_best(const dd_contender *c, int n) {
   const dd_contender *best = NULL;

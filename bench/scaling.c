@@ -44,7 +44,8 @@ static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int t
               .modelled = flags >> 1, .who = "dd-cpu"};
   if (r.modelled) snprintf(r.who, sizeof r.who, "modelled");
   snprintf(r.preset, sizeof r.preset, "%s", p->name);
-  snprintf(r.what, sizeof r.what, "%s", what);
+  if (strncmp(what, "  ", 2)) snprintf(r.what, sizeof r.what, "%s, %d thread%s", what, threads, threads > 1 ? "s" : "");
+  else snprintf(r.what, sizeof r.what, "%s", what);
   snprintf(r.tier, sizeof r.tier, "%s", k->tier);
   snprintf(r.unit, sizeof r.unit, "%s", unit);
   return dd_bench_add(b, &r, err);
@@ -82,7 +83,7 @@ static int measure(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, r
     rc = add(b, p, k, r[i].threads, "step, dropout 0.2", "ms", (dd_spread){1e3 * s.median, 1e3 * s.p10, 1e3 * s.p90, s.n},
              NAN, LOWER, err);
     if (!rc && i)
-      rc = add(b, p, k, r[i].threads, "speedup over 1 thread", "x", (dd_spread){speedup, speedup, speedup, 1},
+      rc = add(b, p, k, r[i].threads, "speedup", "x", (dd_spread){speedup, speedup, speedup, 1},
                speedup / r[i].threads, 0, err);
   }
   free(c);
@@ -101,9 +102,10 @@ static int shares(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, co
                   dd_error *err) {
   const double serial = outside(all), wait = all->phase[DD_PHASE_WAIT] / all->threads;
   char what[40];
-  int rc = add(b, p, k, all->threads, "outside the team (serial)", "ms", (dd_spread){1e3 * serial, 0, 0, 1},
+  dd_bench_say(b, "serial (outside the team), waiting, phases with their speedup; share of the step, not of a limit");
+  int rc = add(b, p, k, all->threads, "serial", "ms", (dd_spread){1e3 * serial, 0, 0, 1},
                serial / all->wall, LOWER, err);
-  if (!rc) rc = add(b, p, k, all->threads, "waiting at barriers", "ms", (dd_spread){1e3 * wait, 0, 0, 1}, wait / all->wall,
+  if (!rc) rc = add(b, p, k, all->threads, "waiting", "ms", (dd_spread){1e3 * wait, 0, 0, 1}, wait / all->wall,
                     LOWER, err);
   if (!rc) rc = add(b, p, k, all->threads, "barriers", "per step", (dd_spread){all->barriers, 0, 0, 1}, NAN, LOWER, err);
   for (int i = 0; i < DD_PHASE_COUNT && !rc; i++) {
@@ -161,7 +163,7 @@ static int model(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, con
     for (int q = 0; q < DD_PHASE_COUNT; q++)
       if (q != DD_PHASE_WAIT) seconds += fmax(one->phase[q] / N, bytes_of((dd_phase)q, p) / bandwidth);
     const double speedup = one->wall / seconds;
-    rc = add(b, p, k, cores[i], "speedup over 1 thread", "x", (dd_spread){speedup, 0, 0, 1}, speedup / N, MODELLED, err);
+    rc = add(b, p, k, cores[i], "speedup", "x", (dd_spread){speedup, 0, 0, 1}, speedup / N, MODELLED, err);
   }
   return rc;
 }
@@ -169,6 +171,7 @@ static int model(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, con
 static int preset_scaling(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, dd_error *err) {
   int list[DD_LIST_MAX], rc = DD_OK;
   const int n = counts(b, list);
+  b->using = list[n - 1];
   run *r = calloc((size_t)n, sizeof *r);
   if (!r) return dd_fail(err, DD_E_RUNTIME, "out of memory for the scaling runs");
   for (int i = 0; i < n && !rc; i++) {

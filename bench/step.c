@@ -164,6 +164,7 @@ static int measure(const config *g, dd_trainee *t, dd_error *err) {
 
 static int configuration(const config *g, dd_error *err) {
   dd_trainee t = {0};
+  g->b->using = g->threads;
   const int reset = dd_memory_peak_reset(); /* before the model: what is freed does not count, what stays does */
   int rc = dd_trainee_open(&t, g->p, g->k, g->threads, err);
   if (!rc) {

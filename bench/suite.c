@@ -26,11 +26,12 @@ static int look(dd_bench *b, vigil *v, dd_error *err) {
   for (int i = 0; i < b->n_threads; i++)
     if (b->threads[i] > most) most = b->threads[i];
   if (v->peaks == (int)(sizeof v->peak / sizeof *v->peak)) return DD_OK;
+  b->using = most;
   int rc = dd_team_create(&t, most, 64, b->tiers[0], err);
   if (rc) return rc;
   if (!(rc = dd_meter_open(&m, b, t, err))) {
     dd_contender c = dd_meter_peak(&m);
-    rc = dd_rounds(b, &c, 1, 7, err);
+    rc = dd_rounds(b, &c, 1, 25, err); /* the best: threads take a while to find their processors */
     if (!rc) v->peak[v->peaks++] = dd_contender_rate(&c, 1e9).p90;
   }
   dd_meter_close(&m);
@@ -58,7 +59,7 @@ static void judge(dd_bench *b, const vigil *v) {
   if (stolen > STOLEN_MOST)
     dd_bench_warn(b, "the hypervisor gave %.1f %% of the processor time to others", 100 * stolen);
   if (most > least * (1 + PEAK_MOST))
-    dd_bench_warn(b, "the peak moved between %.0f and %.0f GFLOP/s: throttling, or a shared processor", least, most);
+    dd_bench_warn(b, "the peak moved between %.0f and %.0f GFLOP/s: throttling, or threads that shared a core", least, most);
 }
 
 /* ---- the machine line ---- */
