@@ -109,7 +109,7 @@ static int shares(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, co
                     LOWER, err);
   if (!rc) rc = add(b, p, k, all->threads, "barriers", "per step", (dd_spread){all->barriers, 0, 0, 1}, NAN, LOWER, err);
   for (int i = 0; i < DD_PHASE_COUNT && !rc; i++) {
-    if (i == DD_PHASE_WAIT || one->phase[i] < 2e-3 * one->wall) continue;
+    if (i == DD_PHASE_WAIT || one->phase[i] <= 0 || all->phase[i] <= 0) continue;
     snprintf(what, sizeof what, "  %s", dd_phase_name((dd_phase)i));
     const double speedup = one->phase[i] / (all->phase[i] / all->threads);
     rc = add(b, p, k, all->threads, what, "x", (dd_spread){speedup, 0, 0, 1}, one->phase[i] / one->wall, 0, err);

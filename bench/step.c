@@ -116,7 +116,7 @@ static int phases(const config *g, dd_trainee *t, int steps, dd_error *err) {
   if (!rc) rc = add(g, "backward", "ms", one(backward), 1, backward / all, err);
   for (int p = 0; p < DD_PHASE_COUNT && !rc; p++) {
     char what[40];
-    if (ms[p] < 5e-5 * all) continue;
+    if (ms[p] <= 0) continue;
     snprintf(what, sizeof what, "  %s", dd_phase_name((dd_phase)p));
     rc = add(g, what, "ms", one(ms[p]), 1, ms[p] / all, err);
   }
