@@ -31,6 +31,6 @@ typedef struct dd_case {
 
 /** Cases in order, NULL after the last. */
 const dd_case *dd_case_at(int i);
-/** Kernels without a case here because the subjects `ceilings` and `products` measure them. */
+/** Kernels without a case here because `ceilings`, `products` and `generate` measure them: gemm, gemv, peak, quantize. */
 int dd_case_elsewhere(const char *kernel);
 #endif
