@@ -144,10 +144,10 @@ typedef struct dd_row {
   double share; /* of the ceiling in its rounds, 1 = all of it; NaN: has none */
   double ratio; /* how many times as fast as the best peer of its rounds; NaN: none there */
 } dd_row;
-typedef struct dd_rows {
+typedef struct dd_results {
   dd_row *at;
   int n, room;
-} dd_rows;
+} dd_results;
 
 /* ---- the suite ---- */
 
@@ -177,7 +177,7 @@ typedef struct dd_bench {
   double sample_seconds;      /* shortest sample of a fast contender */
   dd_peer peers[DD_PEER_COUNT];
   dd_caches caches;
-  dd_rows rows, old;          /* old: of --compare */
+  dd_results rows, old;          /* old: of --compare */
   json_t *machine, *warnings;
 } dd_bench;
 
@@ -205,7 +205,7 @@ json_t *dd_bench_json(const dd_bench *b);
 /* ---- compare.c ---- */
 
 /** Rows of an older result. DD_E_CORRUPT when the file is none. */
-int dd_compare_load(dd_rows *rows, const char *path, dd_error *err);
+int dd_compare_load(dd_results *rows, const char *path, dd_error *err);
 /** Rows of both, side by side, through dd_bench_say; *regressed: rows that became worse by more than both spreads. */
 void dd_compare_print(dd_bench *b, int *regressed);
 

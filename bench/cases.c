@@ -22,20 +22,26 @@ OURS(plain_gelu_slope) { f->l->gelu_slope(ROW(1), ROW(2), ROW(0), N); }
 OURS(mul) { f->k->mul(ROW(2), ROW(0), ROW(1), N); }
 OURS(add) { f->k->add(ROW(2), ROW(0), ROW(1), N); }
 
+/* Rows of dropout come in blocks, as the operations have them. */
+enum { DROP_ROWS = 48 };
 static dd_drop drop_of(const dd_field *f, int64_t row) {
   dd_drop d = f->drop;
   d.c1 = (uint32_t)row;
   return d;
 }
 #define DROP (dd_drop[1]){drop_of(f, row)}
-OURS(dropout) { f->k->dropout(ROW(1), ROW(0), N, DROP); }
-OURS(plain_dropout) { f->l->dropout(ROW(1), ROW(0), N, DROP); }
-OURS(dropout_add) { f->k->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
-OURS(plain_dropout_add) { f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
-OURS(dropout_pair) { f->k->dropout_pair(ROW(1), ROW(0), ROW(2), N, DROP); }
+#define BLOCK (dd_rows[1]){{.rows = DROP_ROWS, .ld = N, .n = N}}
+#define EACH_ROW for (const int64_t end = row + DROP_ROWS; row < end; row++)
+OURS(dropout) { f->k->dropout(ROW(1), ROW(0), BLOCK, DROP); }
+OURS(plain_dropout) { EACH_ROW f->l->dropout(ROW(1), ROW(0), N, DROP); }
+OURS(dropout_add) { f->k->dropout_add(ROW(2), ROW(1), ROW(0), BLOCK, DROP); }
+OURS(plain_dropout_add) { EACH_ROW f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
+OURS(dropout_pair) { f->k->dropout_pair(ROW(1), ROW(0), ROW(2), BLOCK, DROP); }
 OURS(plain_dropout_pair) {
-  f->l->dropout(ROW(1), ROW(0), N, DROP);
-  f->l->dropout(ROW(2), ROW(2), N, DROP);
+  EACH_ROW {
+    f->l->dropout(ROW(1), ROW(0), N, DROP);
+    f->l->dropout(ROW(2), ROW(2), N, DROP);
+  }
 }
 OURS(draws) { f->k->draws((uint16_t *)(void *)ROW(0), N, DROP); }
 
@@ -78,9 +84,9 @@ static const dd_case cases[] = {
     {"gelu_slope", DD_COLS_4C, 3, 1, 3, DD_FLOW_COPY, gelu_slope, plain_gelu_slope, -1},
     {"mul", DD_COLS_4C, 3, 1, 3, DD_FLOW_COPY, mul, NULL, -1},
     {"add", DD_COLS_C, 3, 1, 3, DD_FLOW_COPY, add, NULL, -1},
-    {"dropout", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, dropout, plain_dropout, -1},
-    {"dropout_add", DD_COLS_C, 3, 1, 3, DD_FLOW_COPY, dropout_add, plain_dropout_add, -1},
-    {"dropout_pair", DD_COLS_T, 3, 1, 4, DD_FLOW_COPY, dropout_pair, plain_dropout_pair, -1},
+    {"dropout", DD_COLS_C, 2, DROP_ROWS, 2, DD_FLOW_COPY, dropout, plain_dropout, -1},
+    {"dropout_add", DD_COLS_C, 3, DROP_ROWS, 3, DD_FLOW_COPY, dropout_add, plain_dropout_add, -1},
+    {"dropout_pair", DD_COLS_T, 3, DROP_ROWS, 4, DD_FLOW_COPY, dropout_pair, plain_dropout_pair, -1},
     {"draws", DD_COLS_C, 1, 1, 0.5, DD_FLOW_UPDATE, draws, NULL, -1},
     {"layernorm", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, layernorm, plain_layernorm, DD_DNNL_LAYERNORM},
     {"layernorm_backward", DD_COLS_C, 3, 1, 4, DD_FLOW_UPDATE, layernorm_backward, plain_layernorm_backward, -1},

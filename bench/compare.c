@@ -32,7 +32,7 @@ static int row_of(dd_row *r, const json_t *o) {
          copy_text(r->tier, sizeof r->tier, o, "tier") && copy_text(r->unit, sizeof r->unit, o, "unit");
 }
 
-static int read_rows(dd_rows *rows, const json_t *o, const char *path, dd_error *err) {
+static int read_rows(dd_results *rows, const json_t *o, const char *path, dd_error *err) {
   const char *format = json_string_value(json_object_get(o, "format"));
   const json_t *list = json_object_get(o, "rows");
   const int version = (int)json_integer_value(json_object_get(o, "format_version"));
@@ -51,11 +51,11 @@ static int read_rows(dd_rows *rows, const json_t *o, const char *path, dd_error 
   return DD_OK;
 }
 
-int dd_compare_load(dd_rows *rows, const char *path, dd_error *err) {
+int dd_compare_load(dd_results *rows, const char *path, dd_error *err) {
   char *data;
   size_t size;
   json_error_t why;
-  *rows = (dd_rows){0};
+  *rows = (dd_results){0};
   int rc = dd_file_read_all(path, FILE_MAX_BYTES, &data, &size, err);
   if (rc) return rc;
   json_t *o = json_loadb(data, size, JSON_REJECT_DUPLICATES, &why);
@@ -65,7 +65,7 @@ int dd_compare_load(dd_rows *rows, const char *path, dd_error *err) {
   json_decref(o);
   if (rc) {
     free(rows->at);
-    *rows = (dd_rows){0};
+    *rows = (dd_results){0};
   }
   return rc;
 }
@@ -75,7 +75,7 @@ static int same(const dd_row *a, const dd_row *b) {
          !strcmp(a->what, b->what) && !strcmp(a->who, b->who) && !strcmp(a->tier, b->tier) && !strcmp(a->unit, b->unit);
 }
 
-static const dd_row *find(const dd_rows *rows, const dd_row *like) {
+static const dd_row *find(const dd_results *rows, const dd_row *like) {
   for (int i = 0; i < rows->n; i++)
     if (same(rows->at + i, like)) return rows->at + i;
   return NULL;

@@ -65,7 +65,7 @@ static void show(dd_bench *b, const dd_row *r) {
 }
 
 int dd_bench_add(dd_bench *b, dd_row *r, dd_error *err) {
-  dd_rows *rows = &b->rows;
+  dd_results *rows = &b->rows;
   snprintf(r->subject, sizeof r->subject, "%s", b->subject);
   if (rows->n == rows->room) {
     const int room = rows->room ? 2 * rows->room : 256;

@@ -201,7 +201,7 @@ static void test_compare(void **state) {
   add(&b, row("less", 5, 1, 0));
   add(&b, row("fresh", 5, 1, 0));
   b.rows.at[0].value.p10 = 11.5;
-  b.old = (dd_rows){calloc(5, sizeof(dd_row)), 5, 5};
+  b.old = (dd_results){calloc(5, sizeof(dd_row)), 5, 5};
   static const char *const names[] = {"slower", "faster", "same", "less", "gone"};
   for (int i = 0; i < 5; i++) b.old.at[i] = row(names[i], 10, 1, i < 3);
   out.text[0] = '\0';
@@ -233,7 +233,7 @@ static void test_foreign_files(void **state) {
     {"{\"format\": \"dd-cpu bench\", \"format_version\": 1, \"rows\": [{\"subject\": \"step\"}]}", "row 1 lacks a name"},
     {"{\"format\": \"dd-cpu bench\", \"format_version\": 1, \"rows\": [3]}", "row 1 lacks a name"},
   };
-  dd_rows rows;
+  dd_results rows;
   for (int i = 0; i < COUNT(bad); i++) {
     write_text(bad[i].text);
     assert_int_equal(dd_compare_load(&rows, path, &err), DD_E_CORRUPT);
