@@ -87,10 +87,11 @@ static void test_defaults(void **state) {
     {"val_compare", "best"}, {"val_patience", "1"}, {"val_min_delta", "0"}, {"dropout_sites", "all"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
     {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"}, {"log_interval", "10"},
-    {"dry_run", "false"}, {"sample_chars", "0"}, {"tier", "auto"}, {"threads", "0"}, {"run", ""},
+    {"dry_run", "false"}, {"sample_chars", "0"}, {"tier", "auto"}, {"threads", "0"},
+    {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"}, {"repeats", "0"}, {"quick", "false"},
+    {"peers", "auto"}, {"json", ""}, {"compare", ""}, {"run", ""},
     {"checkpoint", "best"}, {"prompt", "\n"}, {"max_new_tokens", "500"}, {"temperature", "0.8"}, {"top_k", "200"},
-    {"num_samples", "1"}, {"overflow", "slide"}, {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"},
-    {"repeats", "0"}, {"quick", "false"}, {"peers", "auto"}, {"json", ""}, {"compare", ""}};
+    {"num_samples", "1"}, {"overflow", "slide"}};
   dd_settings *s = fresh();
   assert_int_equal(COUNT(expected), DD_SETTING_COUNT);
   for (int i = 0; i < COUNT(expected); i++) assert_value(s, expected[i][0], expected[i][1]);
