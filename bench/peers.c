@@ -87,6 +87,7 @@ static void describe(dd_peer *p, int id) {
     LOOK_UP(version, p->handle, "bli_info_get_version_str");
     LOOK_UP(name, p->handle, "bli_arch_string");
     LOOK_UP(query, p->handle, "bli_arch_query_id");
+    dd_peer_threads(p, 1); /* brings the library up: with BLIS_ARCH_TYPE set, it cannot answer before */
     if (version && name && query)
       snprintf(p->version, sizeof p->version, "%s, kernels %s", version(), name(query()));
   } else {
