@@ -216,6 +216,7 @@ typedef struct dd_contender {
   const char *who;
   void (*run)(void *arg, int64_t times);
   void *arg;
+  void (*prepare)(void *arg); /* untimed, before each sample; may be NULL */
   double work;   /* of one time, in any unit */
   int foreign;   /* has threads of its own, which spin for a while afterwards */
   int64_t times; /* per sample; 0: as many as make a sample long enough */
@@ -287,7 +288,7 @@ typedef struct dd_trainee {
 int dd_trainee_open(dd_trainee *t, const dd_bench_preset *p, const dd_kernels *k, int threads, dd_error *err);
 void dd_trainee_close(dd_trainee *t);
 void dd_run_step(void *trainee, int64_t times);    /* forward, backward, clip, AdamW at dropout `rate` */
-void dd_run_forward(void *trainee, int64_t times); /* evaluation */
+void dd_run_forward(void *trainee, int64_t times); /* evaluation; packs the weights if they changed */
 /** FLOPs of a step over all tokens, the causal half of attention counted: 6 (matrix parameters) + 6 L T C per token. */
 double dd_step_flops(const dd_bench_preset *p);
 #endif
