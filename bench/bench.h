@@ -21,7 +21,7 @@
 
 /** Subjects, in the order in which they run: X(name, what it measures). */
 #define DD_BENCH_SUBJECTS(X)                                                                                           \
-  X(ceilings, "multiply-add peak, the tile on data in the first cache, bandwidths, barrier")                          \
+  X(ceilings, "multiply-add peak, the tile on data in the first cache, bandwidths, barrier")                           \
   X(kernels, "row and element kernels beside oneDNN and plain C")                                                      \
   X(products, "matrix products beside OpenBLAS, BLIS and oneDNN")                                                      \
   X(step, "training step, its phases, its memory, the price of dropout, evaluation")                                   \
@@ -46,7 +46,8 @@ double dd_quantile(const double *sorted, int n, double q);
 dd_spread dd_spread_of(const double *x, int n);
 /** Geometric mean of n >= 1 positive values. */
 double dd_geomean(const double *x, int n);
-/** -1, 0, 1: is b outside a on the low side, not distinguishable, or on the high side? Their p10..p90 must not touch. */
+/** -1, 0, 1: is b outside a on the low side, not distinguishable, or on the high side? Their p10..p90 must not touch.
+ */
 int dd_spread_differs(const dd_spread *a, const dd_spread *b);
 
 /* ---- watch.c ---- */
@@ -79,12 +80,12 @@ typedef struct dd_loops {
   const char *tier;
   float (*read)(const float *x, int64_t n, int64_t times);
   void (*copy)(float *dst, const float *src, int64_t n);
-  void (*update)(float *x, int64_t n, float by);                                 /* x += by */
-  void (*update3)(float *p, float *m, float *v, const float *g, int64_t n);      /* the traffic of AdamW */
+  void (*update)(float *x, int64_t n, float by);                            /* x += by */
+  void (*update3)(float *p, float *m, float *v, const float *g, int64_t n); /* the traffic of AdamW */
   void (*exp)(float *y, const float *x, int64_t n);
   void (*gelu)(float *y, const float *x, int64_t n);
   void (*gelu_slope)(float *y, float *d, const float *x, int64_t n);
-  void (*dropout)(float *y, const float *x, int64_t n, const dd_drop *d);        /* draws by Philox4x32-10 */
+  void (*dropout)(float *y, const float *x, int64_t n, const dd_drop *d); /* draws by Philox4x32-10 */
   void (*dropout_add)(float *y, const float *r, const float *x, int64_t n, const dd_drop *d);
   void (*layernorm)(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b, int64_t n);
   void (*layernorm_backward)(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
@@ -163,21 +164,21 @@ typedef struct dd_bench_preset {
 typedef struct dd_bench {
   const dd_callbacks *cb;
   const char *subject;
-  unsigned subjects;          /* bits: row of DD_BENCH_SUBJECTS */
+  unsigned subjects; /* bits: row of DD_BENCH_SUBJECTS */
   dd_bench_preset presets[DD_LIST_MAX];
   int n_presets;
   int threads[DD_LIST_MAX], n_threads;
   const dd_kernels *tiers[DD_LIST_MAX];
-  int n_tiers;                /* tiers[0] is what training uses; subjects about kernels look at all of them */
-  int tiers_given;            /* --tier named them: then every subject looks at all */
-  int repeats;                /* 0: each subject's own choice */
-  int quick, silent;          /* silent: no table, JSON goes to the text callback */
-  int using;                  /* threads that should be busy now */
-  int unsettled;              /* processors may be asleep, or busy with others' threads: see rounds.c */
-  double sample_seconds;      /* shortest sample of a fast contender */
+  int n_tiers;           /* tiers[0] is what training uses; subjects about kernels look at all of them */
+  int tiers_given;       /* --tier named them: then every subject looks at all */
+  int repeats;           /* 0: each subject's own choice */
+  int quick, silent;     /* silent: no table, JSON goes to the text callback */
+  int using;             /* threads that should be busy now */
+  int unsettled;         /* processors may be asleep, or busy with others' threads: see rounds.c */
+  double sample_seconds; /* shortest sample of a fast contender */
   dd_peer peers[DD_PEER_COUNT];
   dd_caches caches;
-  dd_results rows, old;          /* old: of --compare */
+  dd_results rows, old; /* old: of --compare */
   json_t *machine, *warnings;
 } dd_bench;
 
@@ -217,9 +218,9 @@ typedef struct dd_contender {
   void (*run)(void *arg, int64_t times);
   void *arg;
   void (*prepare)(void *arg); /* untimed, before each sample; may be NULL */
-  double work;   /* of one time, in any unit */
-  int foreign;   /* has threads of its own, which spin for a while afterwards */
-  int64_t times; /* per sample; 0: as many as make a sample long enough */
+  double work;                /* of one time, in any unit */
+  int foreign;                /* has threads of its own, which spin for a while afterwards */
+  int64_t times;              /* per sample; 0: as many as make a sample long enough */
   int n;
   double seconds[DD_SAMPLES_MAX]; /* of one time, per round */
 } dd_contender;

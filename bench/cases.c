@@ -29,21 +29,46 @@ static dd_drop drop_of(const dd_field *f, int64_t row) {
   d.c1 = (uint32_t)row;
   return d;
 }
-#define DROP (dd_drop[1]){drop_of(f, row)}
-#define BLOCK (dd_rows[1]){{.rows = DROP_ROWS, .ld = N, .n = N}}
-#define EACH_ROW for (const int64_t end = row + DROP_ROWS; row < end; row++)
-OURS(dropout) { f->k->dropout(ROW(1), ROW(0), BLOCK, DROP); }
-OURS(plain_dropout) { EACH_ROW f->l->dropout(ROW(1), ROW(0), N, DROP); }
-OURS(dropout_add) { f->k->dropout_add(ROW(2), ROW(1), ROW(0), BLOCK, DROP); }
-OURS(plain_dropout_add) { EACH_ROW f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, DROP); }
-OURS(dropout_pair) { f->k->dropout_pair(ROW(1), ROW(0), ROW(2), BLOCK, DROP); }
-OURS(plain_dropout_pair) {
-  EACH_ROW {
-    f->l->dropout(ROW(1), ROW(0), N, DROP);
-    f->l->dropout(ROW(2), ROW(2), N, DROP);
+static dd_rows block_of(const dd_field *f) { return (dd_rows){.rows = DROP_ROWS, .ld = f->cols, .n = f->cols}; }
+
+OURS(dropout) {
+  const dd_drop d = drop_of(f, row);
+  const dd_rows g = block_of(f);
+  f->k->dropout(ROW(1), ROW(0), &g, &d);
+}
+OURS(dropout_add) {
+  const dd_drop d = drop_of(f, row);
+  const dd_rows g = block_of(f);
+  f->k->dropout_add(ROW(2), ROW(1), ROW(0), &g, &d);
+}
+OURS(dropout_pair) {
+  const dd_drop d = drop_of(f, row);
+  const dd_rows g = block_of(f);
+  f->k->dropout_pair(ROW(1), ROW(0), ROW(2), &g, &d);
+}
+OURS(plain_dropout) {
+  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+    const dd_drop d = drop_of(f, row);
+    f->l->dropout(ROW(1), ROW(0), N, &d);
   }
 }
-OURS(draws) { f->k->draws((uint16_t *)(void *)ROW(0), N, DROP); }
+OURS(plain_dropout_add) {
+  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+    const dd_drop d = drop_of(f, row);
+    f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, &d);
+  }
+}
+OURS(plain_dropout_pair) { /* draws once for each of the two */
+  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+    const dd_drop d = drop_of(f, row);
+    f->l->dropout(ROW(1), ROW(0), N, &d);
+    f->l->dropout(ROW(2), ROW(2), N, &d);
+  }
+}
+OURS(draws) {
+  const dd_drop d = drop_of(f, row);
+  f->k->draws((uint16_t *)(void *)ROW(0), N, &d);
+}
 
 OURS(layernorm) { f->k->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
 OURS(plain_layernorm) { f->l->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
@@ -56,7 +81,7 @@ OURS(softmax) {
   f->k->softmax(ROW(0), N, N, 1.f, &max, &inv);
 }
 OURS(plain_softmax) { f->l->softmax(ROW(0), N, 1.f); }
-OURS(softmax_again) { f->k->softmax_again(ROW(0), N, N, 1.f, 1.f, 1.f); } /* e^(s - 1) goes towards 1 */
+OURS(softmax_again) { f->k->softmax_again(ROW(0), N, N, 1.f, 1.f, 1.f); }        /* e^(s - 1) goes towards 1 */
 OURS(softmax_backward) { f->k->softmax_backward(ROW(0), f->w, N, N, (float)N); } /* p = 1/n: takes the mean away */
 OURS(plain_softmax_backward) { f->l->softmax_backward(ROW(0), f->w, N, (float)N); }
 OURS(xent) {
@@ -99,9 +124,7 @@ static const dd_case cases[] = {
     {"sumsq", DD_COLS_FLAT, 1, 1, 1, DD_FLOW_READ, sumsq, plain_sumsq, -1},
 };
 
-const dd_case *dd_case_at(int i) {
-  return i >= 0 && i < (int)(sizeof cases / sizeof *cases) ? &cases[i] : NULL;
-}
+const dd_case *dd_case_at(int i) { return i >= 0 && i < (int)(sizeof cases / sizeof *cases) ? &cases[i] : NULL; }
 
 int dd_case_elsewhere(const char *kernel) {
   static const char *const begin[] = {"gemm", "gemv", "peak", "quantize"};

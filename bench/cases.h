@@ -18,19 +18,20 @@ typedef struct dd_field {
 typedef enum dd_columns { DD_COLS_C, DD_COLS_4C, DD_COLS_T, DD_COLS_V, DD_COLS_FLAT } dd_columns;
 
 typedef struct dd_case {
-  const char *name;    /* of the kernel */
-  dd_columns columns;  /* length of a row; FLAT: there are no rows, pieces of 4096 */
-  int arrays;          /* of rows x cols that are touched */
-  int unit;            /* rows per call */
-  double moves;        /* floats read plus floats written, per element */
-  dd_flow limit;       /* the streaming loop that moves memory alike */
+  const char *name;   /* of the kernel */
+  dd_columns columns; /* length of a row; FLAT: there are no rows, pieces of 4096 */
+  int arrays;         /* of rows x cols that are touched */
+  int unit;           /* rows per call */
+  double moves;       /* floats read plus floats written, per element */
+  dd_flow limit;      /* the streaming loop that moves memory alike */
   void (*ours)(const dd_field *f, int64_t row);
   void (*plain)(const dd_field *f, int64_t row); /* plain C, or NULL */
-  int dnnl;            /* dd_dnnl_op, or -1 */
+  int dnnl;                                      /* dd_dnnl_op, or -1 */
 } dd_case;
 
 /** Cases in order, NULL after the last. */
 const dd_case *dd_case_at(int i);
-/** Kernels without a case here because `ceilings`, `products` and `generate` measure them: gemm, gemv, peak, quantize. */
+/** Kernels without a case here because `ceilings`, `products` and `generate` measure them: gemm, gemv, peak, quantize.
+ */
 int dd_case_elsewhere(const char *kernel);
 #endif

@@ -46,13 +46,15 @@ dd_contender dd_meter_peak(dd_meter *m) {
   float sink[SINK];
   for (int i = 0; i < SINK; i++) sink[i] = 1.f + (float)i * 1e-3f;
   const double flops = dd_team_kernels(m->team)->peak(1, sink) * PEAK_ITERS;
-  return (dd_contender){.who = "registers", .run = dd_run_team, .arg = &m->peak, .work = flops * dd_team_threads(m->team)};
+  return (dd_contender){
+      .who = "registers", .run = dd_run_team, .arg = &m->peak, .work = flops * dd_team_threads(m->team)};
 }
 
 dd_contender dd_meter_tile(dd_meter *m) {
   const dd_kernels *k = dd_team_kernels(m->team);
   const double flops = 2.0 * k->mr * k->nr * (double)m->tile_k * TILES;
-  return (dd_contender){.who = "L1 tile", .run = dd_run_team, .arg = &m->tile, .work = flops * dd_team_threads(m->team)};
+  return (dd_contender){
+      .who = "L1 tile", .run = dd_run_team, .arg = &m->tile, .work = flops * dd_team_threads(m->team)};
 }
 
 /* ---- memory ---- */
@@ -70,9 +72,14 @@ static void stream_team(dd_ctx *c, void *arg, int64_t times) {
     return;
   }
   for (int64_t i = 0; i < times; i++) switch (s->flow) {
-    case DD_FLOW_COPY: s->loops->copy(x + n, x, n); break;
-    case DD_FLOW_UPDATE: s->loops->update(x, n, 1e-3f); break;
-    default: s->loops->update3(x, x + n, x + 2 * n, x + 3 * n, n);
+    case DD_FLOW_COPY:
+      s->loops->copy(x + n, x, n);
+      break;
+    case DD_FLOW_UPDATE:
+      s->loops->update(x, n, 1e-3f);
+      break;
+    default:
+      s->loops->update3(x, x + n, x + 2 * n, x + 3 * n, n);
     }
 }
 
@@ -127,8 +134,8 @@ double dd_barrier_seconds(dd_team *t) {
 
 static int add(dd_bench *b, const dd_contender *c, const char *what, const char *unit, double scale, int threads,
                const dd_kernels *k, const dd_contender *ceiling, dd_error *err) {
-  dd_row r = {.threads = threads, .value = dd_contender_rate(c, scale), .share = dd_contender_ratio(c, ceiling),
-              .ratio = NAN};
+  dd_row r = {
+      .threads = threads, .value = dd_contender_rate(c, scale), .share = dd_contender_ratio(c, ceiling), .ratio = NAN};
   snprintf(r.what, sizeof r.what, "%s", what);
   snprintf(r.who, sizeof r.who, "%s", c->who);
   snprintf(r.tier, sizeof r.tier, "%s", k->tier);
@@ -153,9 +160,12 @@ static int arithmetic(dd_bench *b, dd_team *t, dd_error *err) {
 static int64_t level_bytes(const dd_bench *b, int level, int threads) {
   const int64_t l1 = b->caches.l1 ? b->caches.l1 : 32768, l2 = b->caches.l2 ? b->caches.l2 : 524288;
   switch (level) {
-  case 1: return l1 / 2 * threads;
-  case 2: return l2 / 2 * threads;
-  case 3: return b->caches.l3 >= 4 * l2 ? b->caches.l3 / 4 : 0;
+  case 1:
+    return l1 / 2 * threads;
+  case 2:
+    return l2 / 2 * threads;
+  case 3:
+    return b->caches.l3 >= 4 * l2 ? b->caches.l3 / 4 : 0;
   default: {
     const int64_t all = b->caches.l3 + l2 * threads, most = b->quick ? (int64_t)128 << 20 : (int64_t)1 << 30;
     return dd_min64(4 * all > ((int64_t)64 << 20) ? 4 * all : (int64_t)64 << 20, most);
@@ -187,8 +197,14 @@ static int memory(dd_bench *b, dd_team *t, dd_error *err) {
 
 static int barrier(dd_bench *b, dd_team *t, dd_error *err) {
   const double s = dd_barrier_seconds(t) * 1e9;
-  dd_row r = {.threads = dd_team_threads(t), .lower_is_better = 1, .value = {s, s, s, 1}, .share = NAN, .ratio = NAN,
-              .what = "barrier", .who = "dd-cpu", .unit = "ns"};
+  dd_row r = {.threads = dd_team_threads(t),
+              .lower_is_better = 1,
+              .value = {s, s, s, 1},
+              .share = NAN,
+              .ratio = NAN,
+              .what = "barrier",
+              .who = "dd-cpu",
+              .unit = "ns"};
   snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(t)->tier);
   return dd_bench_add(b, &r, err);
 }

@@ -27,9 +27,10 @@ static int row_of(dd_row *r, const json_t *o) {
   r->threads = (int)json_integer_value(json_object_get(o, "threads"));
   r->lower_is_better = json_is_true(json_object_get(o, "lower_is_better"));
   r->modelled = json_is_true(json_object_get(o, "modelled"));
-  return copy_text(r->subject, sizeof r->subject, o, "subject") && copy_text(r->preset, sizeof r->preset, o, "preset") &&
-         copy_text(r->what, sizeof r->what, o, "what") && copy_text(r->who, sizeof r->who, o, "who") &&
-         copy_text(r->tier, sizeof r->tier, o, "tier") && copy_text(r->unit, sizeof r->unit, o, "unit");
+  return copy_text(r->subject, sizeof r->subject, o, "subject") &&
+         copy_text(r->preset, sizeof r->preset, o, "preset") && copy_text(r->what, sizeof r->what, o, "what") &&
+         copy_text(r->who, sizeof r->who, o, "who") && copy_text(r->tier, sizeof r->tier, o, "tier") &&
+         copy_text(r->unit, sizeof r->unit, o, "unit");
 }
 
 static int read_rows(dd_results *rows, const json_t *o, const char *path, dd_error *err) {
@@ -37,7 +38,8 @@ static int read_rows(dd_results *rows, const json_t *o, const char *path, dd_err
   const json_t *list = json_object_get(o, "rows");
   const int version = (int)json_integer_value(json_object_get(o, "format_version"));
   if (!format || strcmp(format, "dd-cpu bench") != 0 || !json_is_array(list))
-    return dd_fail(err, DD_E_CORRUPT, "%s is no result of `dd-cpu bench`; make one with `dd-cpu bench --json FILE`", path);
+    return dd_fail(err, DD_E_CORRUPT, "%s is no result of `dd-cpu bench`; make one with `dd-cpu bench --json FILE`",
+                   path);
   if (version != 1)
     return dd_fail(err, DD_E_CORRUPT, "%s has format version %d, and this program reads version 1; measure again", path,
                    version);
@@ -47,7 +49,8 @@ static int read_rows(dd_results *rows, const json_t *o, const char *path, dd_err
   rows->room = n + 1;
   for (; rows->n < n; rows->n++)
     if (!row_of(rows->at + rows->n, json_array_get(list, (size_t)rows->n)))
-      return dd_fail(err, DD_E_CORRUPT, "%s: row %d lacks a name; the file is damaged, measure again", path, rows->n + 1);
+      return dd_fail(err, DD_E_CORRUPT, "%s: row %d lacks a name; the file is damaged, measure again", path,
+                     rows->n + 1);
   return DD_OK;
 }
 
@@ -101,7 +104,9 @@ void dd_compare_print(dd_bench *b, int *regressed) {
     worse += sign < 0;
     name_of(name, sizeof name, r);
     dd_bench_say(b, "%-56s %10.4g %10.4g %6.2fx%s", name, o->value.median, r->value.median, ratio,
-                 sign > 0 ? " better" : sign < 0 ? " WORSE" : "");
+                 sign > 0   ? " better"
+                 : sign < 0 ? " WORSE"
+                            : "");
   }
   for (int i = 0; i < b->old.n; i++) {
     if (b->old.at[i].modelled || find(&b->rows, b->old.at + i)) continue;

@@ -1,6 +1,6 @@
 #if __has_include("ops/weights.def")
-/* Generation: tokens per second of one and of ten streams, with each format of weights, beside the memory that a step has
- * to read. */
+/* Generation: tokens per second of one and of ten streams, with each format of weights, beside the memory that a step
+ * has to read. */
 #include "bench/bench.h"
 #include "model/infer.h"
 #include <math.h>
@@ -15,9 +15,9 @@ static const char *const weights_name[DD_WEIGHTS_COUNT] = {DD_WEIGHTS(WEIGHTS_NA
 /* Everything that knows how tokens are made. */
 typedef struct writer {
   dd_infer *g;
-  int32_t *ids;   /* [streams][steps + 1] */
+  int32_t *ids; /* [streams][steps + 1] */
   int64_t streams, steps;
-  double bytes;   /* that one pass over all its tokens reads */
+  double bytes; /* that one pass over all its tokens reads */
 } writer;
 
 static int writer_open(writer *w, dd_model *m, dd_weights weights, int64_t streams, dd_error *err) {
@@ -49,8 +49,8 @@ static void write_text(void *arg, int64_t times) {
   }
 }
 
-static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, const char *what, const char *unit,
-               dd_spread v, double share, dd_error *err) {
+static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, const char *what,
+               const char *unit, dd_spread v, double share, dd_error *err) {
   dd_row r = {.threads = threads, .value = v, .share = share, .ratio = NAN, .who = "dd-cpu"};
   snprintf(r.preset, sizeof r.preset, "%s", p->name);
   snprintf(r.what, sizeof r.what, "%s", what);
@@ -79,7 +79,8 @@ static int add_rows(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, 
   return add(b, p, k, threads, what, "ratio", dd_contender_ratios(&many, &one), NAN, err);
 }
 
-static int with_weights(dd_bench *b, const dd_bench_preset *p, dd_model *m, int threads, dd_weights weights, dd_error *err) {
+static int with_weights(dd_bench *b, const dd_bench_preset *p, dd_model *m, int threads, dd_weights weights,
+                        dd_error *err) {
   writer w[KINDS] = {{0}};
   dd_stream s = {0};
   dd_contender *c = calloc(1 + KINDS, sizeof *c);
@@ -176,15 +177,19 @@ static int configuration(dd_bench *b, const dd_bench_preset *p, const dd_kernels
   const double bytes = bytes_per_token(p, w.tokens, 4);
   if (!rc) rc = dd_stream_open(&s, w.m->team, DD_FLOW_READ, (int64_t)bytes, err);
   if (!rc) {
-    dd_bench_heading(b, "%s, %.1f MB per token, tier %s, %d thread%s; limit: reading as many bytes", p->name, bytes / 1e6,
-                     k->tier, threads, threads > 1 ? "s" : "");
+    dd_bench_heading(b, "%s, %.1f MB per token, tier %s, %d thread%s; limit: reading as many bytes", p->name,
+                     bytes / 1e6, k->tier, threads, threads > 1 ? "s" : "");
     c[0] = dd_stream_contender(&s);
     c[1] = (dd_contender){.who = "dd-cpu", .run = write_text, .arg = &w, .work = bytes * (double)w.tokens};
     rc = dd_rounds(b, c, 2, dd_bench_repeats(b, 11), err);
   }
   if (!rc) {
-    dd_row r = {.threads = threads, .value = dd_contender_rate(c + 1, bytes), .share = dd_contender_ratio(c + 1, c),
-                .ratio = NAN, .who = "dd-cpu", .unit = "token/s"};
+    dd_row r = {.threads = threads,
+                .value = dd_contender_rate(c + 1, bytes),
+                .share = dd_contender_ratio(c + 1, c),
+                .ratio = NAN,
+                .who = "dd-cpu",
+                .unit = "token/s"};
     snprintf(r.preset, sizeof r.preset, "%s", p->name);
     snprintf(r.what, sizeof r.what, "1 stream, f32, %lld tokens", (long long)w.tokens);
     snprintf(r.tier, sizeof r.tier, "%s", k->tier);

@@ -62,11 +62,16 @@ static void fill_team(dd_ctx *c, void *arg, int64_t times) {
 
 static int64_t columns(const dd_case *k, const dd_bench_preset *p) {
   switch (k->columns) {
-  case DD_COLS_C: return p->shape.C;
-  case DD_COLS_4C: return 4 * p->shape.C;
-  case DD_COLS_T: return p->T;
-  case DD_COLS_V: return p->shape.V;
-  default: return FLAT_ROW;
+  case DD_COLS_C:
+    return p->shape.C;
+  case DD_COLS_4C:
+    return 4 * p->shape.C;
+  case DD_COLS_T:
+    return p->T;
+  case DD_COLS_V:
+    return p->shape.V;
+  default:
+    return FLAT_ROW;
   }
 }
 
@@ -92,10 +97,18 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   f->bias = dd_arena_take(&m->memory, (size_t)f->cols * 4);
   f->mean = dd_arena_take(&m->memory, (size_t)f->rows * 4);
   f->rstd = dd_arena_take(&m->memory, (size_t)f->rows * 4);
-  for (int64_t i = 0; i < f->cols; i++) f->w[i] = m->k->columns == DD_COLS_T ? 1.f / (float)f->cols : 1.f, f->bias[i] = 0.f;
+  for (int64_t i = 0; i < f->cols; i++)
+    f->w[i] = m->k->columns == DD_COLS_T ? 1.f / (float)f->cols : 1.f, f->bias[i] = 0.f;
   f->drop = (dd_drop){.key0 = 1, .c2 = 1, .c3 = 1, .threshold = dd_drop_threshold(0.2), .scale = 1.f};
-  f->adam = (dd_adamw){.beta1 = 0.9f, .one_minus_beta1 = 0.1f, .beta2 = 0.99f, .one_minus_beta2 = 0.01f, .decay = 1.f,
-                       .step = 1e-6f, .inv_sqrt_bc2 = 1.f, .eps = 1e-8f, .grad_scale = 1.f};
+  f->adam = (dd_adamw){.beta1 = 0.9f,
+                       .one_minus_beta1 = 0.1f,
+                       .beta2 = 0.99f,
+                       .one_minus_beta2 = 0.01f,
+                       .decay = 1.f,
+                       .step = 1e-6f,
+                       .inv_sqrt_bc2 = 1.f,
+                       .eps = 1e-8f,
+                       .grad_scale = 1.f};
   for (int i = 0; i < n; i++) {
     m->mine[i] = *f;
     m->mine[i].dw = dd_arena_take(&m->memory, (size_t)f->cols * 4);
@@ -108,10 +121,12 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   return DD_OK;
 }
 
-static int add(measured *m, const dd_contender *c, const char *place, const dd_bench_preset *p, const dd_contender *limit,
-               const dd_contender *best, dd_error *err) {
-  dd_row r = {.threads = dd_team_threads(m->team), .value = dd_contender_rate(c, 4e9 * m->k->moves),
-              .share = dd_contender_ratio(c, limit), .ratio = dd_contender_ratio(c, best)};
+static int add(measured *m, const dd_contender *c, const char *place, const dd_bench_preset *p,
+               const dd_contender *limit, const dd_contender *best, dd_error *err) {
+  dd_row r = {.threads = dd_team_threads(m->team),
+              .value = dd_contender_rate(c, 4e9 * m->k->moves),
+              .share = dd_contender_ratio(c, limit),
+              .ratio = dd_contender_ratio(c, best)};
   snprintf(r.preset, sizeof r.preset, "%s", p->name);
   if (m->k->columns == DD_COLS_FLAT) snprintf(r.what, sizeof r.what, "%s %s", m->k->name, place);
   else snprintf(r.what, sizeof r.what, "%s %lld %s", m->k->name, (long long)m->f.cols, place);

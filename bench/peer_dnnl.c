@@ -10,12 +10,14 @@
 #include <stdlib.h>
 
 /* X(function): everything that is called. */
+/* clang-format off */
 #define FUNCTIONS(X)                                                                                                   \
   X(dnnl_engine_create) X(dnnl_engine_destroy) X(dnnl_stream_create) X(dnnl_stream_destroy) X(dnnl_stream_wait)        \
   X(dnnl_memory_desc_init_by_tag) X(dnnl_memory_create) X(dnnl_memory_destroy) X(dnnl_memory_set_data_handle)          \
   X(dnnl_softmax_forward_desc_init) X(dnnl_eltwise_forward_desc_init)                                                  \
   X(dnnl_layer_normalization_forward_desc_init) X(dnnl_primitive_desc_create) X(dnnl_primitive_desc_destroy)           \
   X(dnnl_primitive_create) X(dnnl_primitive_destroy) X(dnnl_primitive_execute) X(dnnl_version)
+/* clang-format on */
 
 enum { SRC, DST, MEAN, VAR, SCALE, SHIFT, MEMORIES };
 
@@ -94,8 +96,8 @@ dd_dnnl *dd_dnnl_create(const dd_peer *p, dd_dnnl_op op, int64_t rows, int64_t c
 
 void dd_dnnl_run(dd_dnnl *d, float *out, float *in, float *w, float *b, float *mean, float *var) {
   float *const data[MEMORIES] = {in, out, mean, var, w, b};
-  static const int role[MEMORIES] = {DNNL_ARG_SRC, DNNL_ARG_DST, DNNL_ARG_MEAN, DNNL_ARG_VARIANCE, DNNL_ARG_SCALE,
-                                     DNNL_ARG_SHIFT};
+  static const int role[MEMORIES] = {DNNL_ARG_SRC,      DNNL_ARG_DST,   DNNL_ARG_MEAN,
+                                     DNNL_ARG_VARIANCE, DNNL_ARG_SCALE, DNNL_ARG_SHIFT};
   dnnl_exec_arg_t args[MEMORIES];
   for (int i = 0; i < d->memories; i++) {
     d->dnnl_memory_set_data_handle(d->memory[i], data[i]);

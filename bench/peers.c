@@ -1,7 +1,8 @@
-/* Other libraries, found at run time and never linked: their names stand in bench.h, their functions are looked up here.
+/* Other libraries, found at run time and never linked: their names stand in bench.h, their functions are looked up
+ * here.
  *
- * They run in this process, because what is compared must see the same pages, clocks and moments; their threads spin for
- * some milliseconds after a call, which rounds.c takes care of. RTLD_LOCAL keeps their names from each other. */
+ * They run in this process, because what is compared must see the same pages, clocks and moments; their threads spin
+ * for some milliseconds after a call, which rounds.c takes care of. RTLD_LOCAL keeps their names from each other. */
 #include "bench/bench.h"
 #include <dlfcn.h>
 #include <stdio.h>
@@ -15,9 +16,7 @@ typedef int dnnl_sgemm_fn(char ta, char tb, int64_t m, int64_t n, int64_t k, flo
 enum { ROW_MAJOR = 101, NO_TRANS = 111, TRANS = 112 };
 
 #define PEER_SONAMES(id, name, ...) {name, {__VA_ARGS__, NULL}},
-static const struct {
-  const char *name, *sonames[4];
-} known[DD_PEER_COUNT] = {DD_PEERS(PEER_SONAMES)};
+static const struct { const char *name, *sonames[4]; } known[DD_PEER_COUNT] = {DD_PEERS(PEER_SONAMES)};
 
 /* In a list of names with commas; letter case does not count. */
 static int listed(const char *name, const char *list) {
@@ -88,10 +87,11 @@ static void describe(dd_peer *p, int id) {
     LOOK_UP(name, p->handle, "bli_arch_string");
     LOOK_UP(query, p->handle, "bli_arch_query_id");
     dd_peer_threads(p, 1); /* brings the library up: with BLIS_ARCH_TYPE set, it cannot answer before */
-    if (version && name && query)
-      snprintf(p->version, sizeof p->version, "%s, kernels %s", version(), name(query()));
+    if (version && name && query) snprintf(p->version, sizeof p->version, "%s, kernels %s", version(), name(query()));
   } else {
-    typedef struct { int major, minor, patch; } version_t; /* the first fields of dnnl_version_t in 1.x to 3.x */
+    typedef struct {
+      int major, minor, patch;
+    } version_t; /* the first fields of dnnl_version_t in 1.x to 3.x */
     const version_t *(*version)(void);
     int (*isa)(void);
     LOOK_UP(version, p->handle, "dnnl_version");

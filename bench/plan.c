@@ -31,8 +31,10 @@ static int plan_subjects(dd_bench *b, const char *list, dd_error *err) {
       if (!strcmp(word, names[i])) at = i;
     if (at < 0) {
       const char *close = dd_suggest(word, names);
-      return dd_fail(err, DD_E_USAGE, "unknown subject '%s'; %s%s%ssubjects are ceilings, kernels, products, step, "
-                     "generate and scaling", word, close ? "did you mean '" : "", close ? close : "", close ? "'? " : "");
+      return dd_fail(err, DD_E_USAGE,
+                     "unknown subject '%s'; %s%s%ssubjects are ceilings, kernels, products, step, "
+                     "generate and scaling",
+                     word, close ? "did you mean '" : "", close ? close : "", close ? "'? " : "");
     }
     b->subjects |= 1u << at;
   }
@@ -54,9 +56,12 @@ static int plan_preset(dd_bench *b, const char *name, int64_t batch, dd_error *e
     const int gpt2 = s->preset == DD_PRESET_GPT2;
     dd_bench_preset *p = b->presets + b->n_presets++;
     p->name = dd_settings_choice(s, DD_SETTING_preset);
-    p->shape = (dd_shape){.L = setting_number(s, "n_layer"), .H = setting_number(s, "n_head"),
-                          .C = setting_number(s, "n_embd"), .S = setting_number(s, "block_size"),
-                          .V = gpt2 ? 50257 : 65, .bias = s->bias};
+    p->shape = (dd_shape){.L = setting_number(s, "n_layer"),
+                          .H = setting_number(s, "n_head"),
+                          .C = setting_number(s, "n_embd"),
+                          .S = setting_number(s, "block_size"),
+                          .V = gpt2 ? 50257 : 65,
+                          .bias = s->bias};
     p->T = gpt2 ? 64 : p->shape.S;
     p->B = batch > 0 ? batch : setting_number(s, "batch_size");
     if (b->quick && batch < 1 && s->preset == DD_PRESET_PAPER) p->B = 8;
@@ -89,8 +94,8 @@ static int plan_threads(dd_bench *b, const char *list, dd_error *err) {
     char *end;
     const long n = strtol(word, &end, 10);
     if (!isdigit((unsigned char)word[0]) || *end || n < 1 || n > 4096)
-      return dd_fail(err, DD_E_USAGE, "threads must be auto or whole numbers from 1 to 4096 with commas between, not '%s'",
-                     word);
+      return dd_fail(err, DD_E_USAGE,
+                     "threads must be auto or whole numbers from 1 to 4096 with commas between, not '%s'", word);
     if (b->n_threads == DD_LIST_MAX) return dd_fail(err, DD_E_USAGE, "threads names at most %d counts", DD_LIST_MAX);
     b->threads[b->n_threads++] = (int)n;
   }

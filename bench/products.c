@@ -22,8 +22,8 @@ typedef struct product {
   dd_arena memory;
   op what;
   shape s;
-  float *x, *dy, *w;      /* [rows][in], [rows][out], [out][in] */
-  float *ours, *theirs;   /* result, of the largest size */
+  float *x, *dy, *w;    /* [rows][in], [rows][out], [out][in] */
+  float *ours, *theirs; /* result, of the largest size */
   dd_packed packed;
   dd_team_job run, with_pack;
 } product;
@@ -69,9 +69,14 @@ static void run_peer(void *arg, int64_t times) {
   const product *p = q->p;
   const shape s = p->s;
   for (int64_t i = 0; i < times; i++) switch (p->what) {
-    case FORWARD: dd_peer_sgemm(q->peer, 0, 1, s.rows, s.out, s.in, p->x, p->w, p->theirs); break;
-    case BACKWARD: dd_peer_sgemm(q->peer, 0, 0, s.rows, s.in, s.out, p->dy, p->w, p->theirs); break;
-    default: dd_peer_sgemm(q->peer, 1, 0, s.out, s.in, s.rows, p->dy, p->x, p->theirs);
+    case FORWARD:
+      dd_peer_sgemm(q->peer, 0, 1, s.rows, s.out, s.in, p->x, p->w, p->theirs);
+      break;
+    case BACKWARD:
+      dd_peer_sgemm(q->peer, 0, 0, s.rows, s.in, s.out, p->dy, p->w, p->theirs);
+      break;
+    default:
+      dd_peer_sgemm(q->peer, 1, 0, s.out, s.in, s.rows, p->dy, p->x, p->theirs);
     }
 }
 
@@ -91,8 +96,10 @@ static int agrees(const product *p) {
 enum { PEAK, TILE, OURS, OURS_PACK, PEERS, CONTENDERS = PEERS + DD_PEER_COUNT };
 
 static int add(product *p, const dd_contender *c, const dd_contender *limit, const dd_contender *best, dd_error *err) {
-  dd_row r = {.threads = dd_team_threads(p->team), .value = dd_contender_rate(c, 1e9),
-              .share = dd_contender_ratio(c, limit), .ratio = dd_contender_ratio(c, best)};
+  dd_row r = {.threads = dd_team_threads(p->team),
+              .value = dd_contender_rate(c, 1e9),
+              .share = dd_contender_ratio(c, limit),
+              .ratio = dd_contender_ratio(c, best)};
   snprintf(r.preset, sizeof r.preset, "%s", p->preset->name);
   snprintf(r.what, sizeof r.what, "%s %lldx%lldx%lld", op_name[p->what], (long long)p->s.rows, (long long)p->s.in,
            (long long)p->s.out);
@@ -104,7 +111,7 @@ static int add(product *p, const dd_contender *c, const dd_contender *limit, con
 
 /* What a group is made of: ratios of one product to the tile, to the best peer, and the same with packing inside. */
 typedef enum figure { OF_LIMIT, OF_BEST, OF_BEST_PACK, FIGURES } figure;
-static const char *const figure_name[FIGURES] = {"of limit", "/ best peer", "+pack / best peer"};
+static const char *const figure_name[FIGURES] = {"of limit", "/ best", "+pack / best"};
 
 static int measure(product *p, dd_meter *m, dd_spread figures[FIGURES], dd_error *err) {
   dd_contender *c = calloc(CONTENDERS, sizeof *c);
@@ -129,7 +136,8 @@ static int measure(product *p, dd_meter *m, dd_spread figures[FIGURES], dd_error
     dd_peer_threads(p->b->peers + i, dd_team_threads(p->team));
     run_peer(calls + i, 1);
     if (agrees(p))
-      c[n++] = (dd_contender){.who = p->b->peers[i].name, .run = run_peer, .arg = calls + i, .work = flops, .foreign = 1};
+      c[n++] =
+          (dd_contender){.who = p->b->peers[i].name, .run = run_peer, .arg = calls + i, .work = flops, .foreign = 1};
     else dd_bench_warn(p->b, "%s gives another product, so it is left out", p->b->peers[i].name);
   }
   /* One result for all in the rounds: each finds it as warm as the one before left it. */
@@ -160,7 +168,8 @@ static void shapes_of(const dd_bench *b, const dd_bench_preset *p, shape s[SHAPE
 }
 
 static int add_group(product *p, const char *kind, figure f, dd_spread v, dd_error *err) {
-  dd_row r = {.threads = dd_team_threads(p->team), .value = v, .share = NAN, .ratio = NAN, .who = "dd-cpu", .unit = "ratio"};
+  dd_row r = {
+      .threads = dd_team_threads(p->team), .value = v, .share = NAN, .ratio = NAN, .who = "dd-cpu", .unit = "ratio"};
   snprintf(r.preset, sizeof r.preset, "%s", p->preset->name);
   snprintf(r.what, sizeof r.what, "%s, %s %s", op_name[p->what], kind, figure_name[f]);
   snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(p->team)->tier);
@@ -206,7 +215,8 @@ static int take_memory(product *p, const shape *s, dd_error *err) {
     packed = g > packed ? g : packed;
   }
   const int64_t most = x > dy ? (x > w ? x : w) : dy > w ? dy : w;
-  int rc = dd_arena_create(&p->memory, (size_t)(x + dy + w + packed + 2 * most + 256) * sizeof(float), "the products", err);
+  int rc =
+      dd_arena_create(&p->memory, (size_t)(x + dy + w + packed + 2 * most + 256) * sizeof(float), "the products", err);
   if (rc) return rc;
   p->x = dd_arena_take(&p->memory, (size_t)x * sizeof(float));
   p->dy = dd_arena_take(&p->memory, (size_t)dy * sizeof(float));
@@ -227,8 +237,9 @@ static int preset_products(dd_bench *b, dd_team *t, const dd_bench_preset *prese
   shapes_of(b, preset, s);
   int rc = take_memory(&p, s, err);
   if (!rc) rc = dd_meter_open(&m, b, t, err);
-  if (!rc) dd_bench_heading(b, "%s, tier %s, %d thread%s, N x in x out; limit: the tile in the first cache", preset->name,
-                            dd_team_kernels(t)->tier, dd_team_threads(t), dd_team_threads(t) > 1 ? "s" : "");
+  if (!rc)
+    dd_bench_heading(b, "%s, tier %s, %d thread%s, N x in x out; limit: the tile in the first cache", preset->name,
+                     dd_team_kernels(t)->tier, dd_team_threads(t), dd_team_threads(t) > 1 ? "s" : "");
   for (p.what = FORWARD; p.what < OPS && !rc; p.what++) rc = measure_group(&p, s, &m, err);
   dd_meter_close(&m);
   dd_arena_destroy(&p.memory);

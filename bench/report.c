@@ -85,12 +85,12 @@ json_t *dd_bench_json(const dd_bench *b) {
   json_t *rows = json_array();
   for (int i = 0; i < b->rows.n; i++) {
     const dd_row *r = b->rows.at + i;
-    json_array_append_new(
-        rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:o, s:o}", "subject",
-                        r->subject, "preset", r->preset, "what", r->what, "who", r->who, "tier", r->tier, "threads",
-                        r->threads, "unit", r->unit, "lower_is_better", r->lower_is_better, "modelled", r->modelled,
-                        "median", real(r->value.median), "p10", real(r->value.p10), "p90", real(r->value.p90), "samples",
-                        r->value.n, "share_of_limit", real(r->share), "ratio_to_best", real(r->ratio)));
+    json_array_append_new(rows, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s, s:b, s:b, s:o, s:o, s:o, s:i, s:o, s:o}",
+                                          "subject", r->subject, "preset", r->preset, "what", r->what, "who", r->who,
+                                          "tier", r->tier, "threads", r->threads, "unit", r->unit, "lower_is_better",
+                                          r->lower_is_better, "modelled", r->modelled, "median", real(r->value.median),
+                                          "p10", real(r->value.p10), "p90", real(r->value.p90), "samples", r->value.n,
+                                          "share_of_limit", real(r->share), "ratio_to_best", real(r->ratio)));
   }
   return json_pack("{s:s, s:i, s:O, s:O, s:o}", "format", "dd-cpu bench", "format_version", 1, "machine", b->machine,
                    "warnings", b->warnings, "rows", rows);

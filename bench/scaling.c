@@ -8,9 +8,9 @@
  *   outside   wall time of a step with M threads in which the team does not run: serial
  *   bytes_p   memory traffic of a phase if nothing stayed in a cache (parameters and activations counted)
  *   B(N)      N times the bandwidth per thread measured here, at most SOCKET_BANDWIDTH
- *   tail      what a thread waits at the ends of loops with M threads, barriers themselves taken off. The last task of a
- *             loop ends at a moment that is uniform over its length, so M = 2 waits a quarter of a task on average, and
- *             many threads half a task
+ *   tail      what a thread waits at the ends of loops with M threads, barriers themselves taken off. The last task of
+ *             a loop ends at a moment uniform over its length: two threads wait a quarter of a task on average, many
+ *             half a task
  *   b(N)      barrier measured here, growing in proportion to N: every thread writes one shared counter
  *
  * It leaves out clocks that fall with many busy cores, memory nodes, and loops with fewer tasks than cores (those
@@ -40,8 +40,13 @@ static int counts(const dd_bench *b, int *list) {
 
 static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, const char *what,
                const char *unit, dd_spread v, double share, int flags, dd_error *err) {
-  dd_row r = {.threads = threads, .value = v, .share = share, .ratio = NAN, .lower_is_better = flags & 1,
-              .modelled = flags >> 1, .who = "dd-cpu"};
+  dd_row r = {.threads = threads,
+              .value = v,
+              .share = share,
+              .ratio = NAN,
+              .lower_is_better = flags & 1,
+              .modelled = flags >> 1,
+              .who = "dd-cpu"};
   if (r.modelled) snprintf(r.who, sizeof r.who, "modelled");
   snprintf(r.preset, sizeof r.preset, "%s", p->name);
   if (strncmp(what, "  ", 2)) snprintf(r.what, sizeof r.what, "%s, %d thread%s", what, threads, threads > 1 ? "s" : "");
@@ -80,11 +85,11 @@ static int measure(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, r
   for (int i = 0; i < n && !rc; i++) {
     const dd_spread s = dd_contender_seconds(c + i);
     const double speedup = dd_contender_ratio(c + i, c);
-    rc = add(b, p, k, r[i].threads, "step, dropout 0.2", "ms", (dd_spread){1e3 * s.median, 1e3 * s.p10, 1e3 * s.p90, s.n},
-             NAN, LOWER, err);
+    rc = add(b, p, k, r[i].threads, "step, dropout 0.2", "ms",
+             (dd_spread){1e3 * s.median, 1e3 * s.p10, 1e3 * s.p90, s.n}, NAN, LOWER, err);
     if (!rc && i)
-      rc = add(b, p, k, r[i].threads, "speedup", "x", (dd_spread){speedup, speedup, speedup, 1},
-               speedup / r[i].threads, 0, err);
+      rc = add(b, p, k, r[i].threads, "speedup", "x", (dd_spread){speedup, speedup, speedup, 1}, speedup / r[i].threads,
+               0, err);
   }
   free(c);
   for (int i = 0; i < n && !rc; i++) rc = measure_phases(r + i, flops > 5e11 ? 1 : 10, err);
@@ -103,11 +108,12 @@ static int shares(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, co
   const double serial = outside(all), wait = all->phase[DD_PHASE_WAIT] / all->threads;
   char what[40];
   dd_bench_say(b, "serial (outside the team), waiting, phases with their speedup; share of the step, not of a limit");
-  int rc = add(b, p, k, all->threads, "serial", "ms", (dd_spread){1e3 * serial, 0, 0, 1},
-               serial / all->wall, LOWER, err);
-  if (!rc) rc = add(b, p, k, all->threads, "waiting", "ms", (dd_spread){1e3 * wait, 0, 0, 1}, wait / all->wall,
-                    LOWER, err);
-  if (!rc) rc = add(b, p, k, all->threads, "barriers", "per step", (dd_spread){all->barriers, 0, 0, 1}, NAN, LOWER, err);
+  int rc =
+      add(b, p, k, all->threads, "serial", "ms", (dd_spread){1e3 * serial, 0, 0, 1}, serial / all->wall, LOWER, err);
+  if (!rc)
+    rc = add(b, p, k, all->threads, "waiting", "ms", (dd_spread){1e3 * wait, 0, 0, 1}, wait / all->wall, LOWER, err);
+  if (!rc)
+    rc = add(b, p, k, all->threads, "barriers", "per step", (dd_spread){all->barriers, 0, 0, 1}, NAN, LOWER, err);
   for (int i = 0; i < DD_PHASE_COUNT && !rc; i++) {
     if (i == DD_PHASE_WAIT || one->phase[i] <= 0 || all->phase[i] <= 0) continue;
     snprintf(what, sizeof what, "  %s", dd_phase_name((dd_phase)i));
@@ -124,19 +130,33 @@ static double bytes_of(dd_phase phase, const dd_bench_preset *p) {
   const double L = (double)p->shape.L, C = (double)p->shape.C, N = (double)(p->B * p->T), V = (double)p->shape.V;
   const double weights = 12 * L * C * C + V * C;
   switch (phase) {
-  case DD_PHASE_UPDATE: return 28 * weights;               /* p, m, v read and written, g read */
-  case DD_PHASE_FOLD: return 4 * weights;                  /* g read for the norm */
-  case DD_PHASE_PACK: return 4 * 3 * weights;              /* read, written twice */
-  case DD_PHASE_EMBED: case DD_PHASE_EMBED_BACK: return 4 * 2 * N * C;
-  case DD_PHASE_NORM: return 4 * N * C * 2 * (2 * L + 1);
-  case DD_PHASE_NORM_BACK: return 4 * N * C * 4 * (2 * L + 1);
-  case DD_PHASE_MATMUL: return 4 * N * (L * (4 + 3 + 9 + 6) * C + C + V);
-  case DD_PHASE_MATMUL_BACK: return 4 * N * (L * (4 + 2 + 9 + 5) * C + C + V);
-  case DD_PHASE_DWEIGHT: return 4 * N * (L * (4 + 2 + 5 + 5) * C + C + V);
-  case DD_PHASE_ATTENTION: return 4 * N * L * 4 * C;
-  case DD_PHASE_ATTENTION_BACK: return 4 * N * L * 7 * C;
-  case DD_PHASE_LOSS: return 4 * N * 2 * V;
-  default: return 0;
+  case DD_PHASE_UPDATE:
+    return 28 * weights; /* p, m, v read and written, g read */
+  case DD_PHASE_FOLD:
+    return 4 * weights; /* g read for the norm */
+  case DD_PHASE_PACK:
+    return 4 * 3 * weights; /* read, written twice */
+  case DD_PHASE_EMBED:
+  case DD_PHASE_EMBED_BACK:
+    return 4 * 2 * N * C;
+  case DD_PHASE_NORM:
+    return 4 * N * C * 2 * (2 * L + 1);
+  case DD_PHASE_NORM_BACK:
+    return 4 * N * C * 4 * (2 * L + 1);
+  case DD_PHASE_MATMUL:
+    return 4 * N * (L * (4 + 3 + 9 + 6) * C + C + V);
+  case DD_PHASE_MATMUL_BACK:
+    return 4 * N * (L * (4 + 2 + 9 + 5) * C + C + V);
+  case DD_PHASE_DWEIGHT:
+    return 4 * N * (L * (4 + 2 + 5 + 5) * C + C + V);
+  case DD_PHASE_ATTENTION:
+    return 4 * N * L * 4 * C;
+  case DD_PHASE_ATTENTION_BACK:
+    return 4 * N * L * 7 * C;
+  case DD_PHASE_LOSS:
+    return 4 * N * 2 * V;
+  default:
+    return 0;
   }
 }
 
@@ -154,9 +174,10 @@ static int model(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, con
   const double per_thread = dd_contender_rate(&c, 1).median / M, barrier = dd_barrier_seconds(all->t.m->team);
   const double tail = fmax(all->phase[DD_PHASE_WAIT] / M - all->barriers * barrier, 0);
   const double serial = outside(all);
-  dd_bench_say(b, "model from: barrier %.0f ns, %.0f of them, tail %.3f ms, serial %.3f ms, %.1f GB/s per thread", 1e9 * barrier,
-               all->barriers, 1e3 * tail, 1e3 * serial, per_thread / 1e9);
-  dd_bench_say(b, "            %lld tasks in the attention of a slice", (long long)(dd_model_slice(&all->t.m->o, 128) * p->shape.H));
+  dd_bench_say(b, "model from: barrier %.0f ns, %.0f of them, tail %.3f ms, serial %.3f ms, %.1f GB/s per thread",
+               1e9 * barrier, all->barriers, 1e3 * tail, 1e3 * serial, per_thread / 1e9);
+  dd_bench_say(b, "            %lld tasks in the attention of a slice",
+               (long long)(dd_model_slice(&all->t.m->o, 128) * p->shape.H));
   for (size_t i = 0; i < sizeof cores / sizeof *cores && !rc; i++) {
     const double N = cores[i], bandwidth = fmin(N * per_thread, SOCKET_BANDWIDTH);
     double seconds = serial + tail * 2 * (N - 1) / N + all->barriers * barrier * N / M;

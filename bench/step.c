@@ -74,7 +74,11 @@ typedef struct config {
 
 static int add(const config *g, const char *what, const char *unit, dd_spread v, int lower_is_better, double share,
                dd_error *err) {
-  dd_row r = {.threads = g->threads, .value = v, .lower_is_better = lower_is_better, .share = share, .ratio = NAN,
+  dd_row r = {.threads = g->threads,
+              .value = v,
+              .lower_is_better = lower_is_better,
+              .share = share,
+              .ratio = NAN,
               .who = "dd-cpu"};
   snprintf(r.preset, sizeof r.preset, "%s", g->p->name);
   snprintf(r.what, sizeof r.what, "%s", what);
@@ -148,18 +152,21 @@ static int measure(const config *g, dd_trainee *t, dd_error *err) {
     c[PEAK] = dd_meter_peak(&m);
     c[WITH] = (dd_contender){.who = "dd-cpu", .run = dd_run_step, .arg = t, .work = flops};
     c[WITHOUT] = (dd_contender){.who = "dd-cpu", .run = dd_run_step, .arg = &plain, .work = flops};
-    c[FORWARD] = (dd_contender){.who = "dd-cpu", .run = dd_run_forward, .prepare = pack_first, .arg = t,
-                                .work = flops / 3};
+    c[FORWARD] =
+        (dd_contender){.who = "dd-cpu", .run = dd_run_forward, .prepare = pack_first, .arg = t, .work = flops / 3};
     rc = dd_rounds(g->b, c, CONTENDERS, dd_bench_repeats(g->b, flops > 5e11 ? 3 : 11), err);
   }
   dd_meter_close(&m);
   if (!rc) rc = add(g, "multiply-add peak", "GFLOP/s", dd_contender_rate(c + PEAK, 1e9), 0, NAN, err);
-  if (!rc) rc = add(g, "step, dropout 0.2", "ms", times_1000(dd_contender_seconds(c + WITH)), 1,
-                    dd_contender_ratio(c + WITH, c + PEAK), err);
-  if (!rc) rc = add(g, "step, dropout 0", "ms", times_1000(dd_contender_seconds(c + WITHOUT)), 1,
-                    dd_contender_ratio(c + WITHOUT, c + PEAK), err);
-  if (!rc) rc = add(g, "evaluation (forward)", "ms", times_1000(dd_contender_seconds(c + FORWARD)), 1,
-                    dd_contender_ratio(c + FORWARD, c + PEAK), err);
+  if (!rc)
+    rc = add(g, "step, dropout 0.2", "ms", times_1000(dd_contender_seconds(c + WITH)), 1,
+             dd_contender_ratio(c + WITH, c + PEAK), err);
+  if (!rc)
+    rc = add(g, "step, dropout 0", "ms", times_1000(dd_contender_seconds(c + WITHOUT)), 1,
+             dd_contender_ratio(c + WITHOUT, c + PEAK), err);
+  if (!rc)
+    rc = add(g, "evaluation (forward)", "ms", times_1000(dd_contender_seconds(c + FORWARD)), 1,
+             dd_contender_ratio(c + FORWARD, c + PEAK), err);
   if (!rc) rc = add(g, "training, dropout 0.2", "token/s", dd_contender_rate(c + WITH, flops / tokens), 0, NAN, err);
   if (!rc) rc = add(g, "price of dropout 0.2", "%", price(c + WITH, c + WITHOUT), 1, NAN, err);
   free(c);

@@ -7,9 +7,9 @@
 #include <string.h>
 
 /* Above these, figures are not those of this program alone. */
-#define OTHERS_MOST 0.05  /* processors that others keep busy */
-#define STOLEN_MOST 0.01  /* of processor time, by the hypervisor */
-#define PEAK_MOST 0.10    /* between the largest and the smallest peak */
+#define OTHERS_MOST 0.05 /* processors that others keep busy */
+#define STOLEN_MOST 0.01 /* of processor time, by the hypervisor */
+#define PEAK_MOST 0.10   /* between the largest and the smallest peak */
 
 /* Multiply-add peak of the largest team, looked at before and after each subject: a processor that throttles, or that
  * is shared, does not give the same twice. */
@@ -52,14 +52,16 @@ static void judge(dd_bench *b, const vigil *v) {
   json_object_set_new(b->machine, "stolen", json_real(stolen));
   json_object_set_new(b->machine, "peak_least", json_real(least));
   json_object_set_new(b->machine, "peak_most", json_real(most));
-  dd_bench_say(b, "\nduring the run: others kept %.2f processors busy, %.1f %% stolen, peak %.0f to %.0f GFLOP/s, %.0f s",
+  dd_bench_say(b,
+               "\nduring the run: others kept %.2f processors busy, %.1f %% stolen, peak %.0f to %.0f GFLOP/s, %.0f s",
                others, 100 * stolen, least, most, end.wall - v->begin.wall);
   if (others > OTHERS_MOST)
     dd_bench_warn(b, "other programs used %.2f processors meanwhile; compare only figures of the same block", others);
   if (stolen > STOLEN_MOST)
     dd_bench_warn(b, "the hypervisor gave %.1f %% of the processor time to others", 100 * stolen);
   if (most > least * (1 + PEAK_MOST))
-    dd_bench_warn(b, "the peak moved between %.0f and %.0f GFLOP/s: throttling, or threads that shared a core", least, most);
+    dd_bench_warn(b, "the peak moved between %.0f and %.0f GFLOP/s: throttling, or threads that shared a core", least,
+                  most);
 }
 
 /* ---- the machine line ---- */
@@ -74,9 +76,7 @@ static const char *word(const dd_bench *b, const char *key) {
   return json_string_value(json_object_get(b->machine, key));
 }
 
-static double value(const dd_bench *b, const char *key) {
-  return json_number_value(json_object_get(b->machine, key));
-}
+static double value(const dd_bench *b, const char *key) { return json_number_value(json_object_get(b->machine, key)); }
 
 static int introduce(dd_bench *b, dd_error *err) {
   char tiers[128];
@@ -93,8 +93,8 @@ static int introduce(dd_bench *b, dd_error *err) {
                value(b, "processors"), value(b, "l1") / 1024, value(b, "l2") / 1048576, value(b, "l3") / 1048576);
   dd_bench_say(b, "         huge pages %s, Linux %s, load average %.2f, %s", word(b, "huge_pages"), word(b, "kernel"),
                value(b, "load_average"), word(b, "date"));
-  dd_bench_say(b, "build:   dd-cpu %s, numerics %.0f, %s, %s; tiers %s", word(b, "version"), value(b, "numerics_version"),
-               word(b, "compiler"), word(b, "build"), tiers);
+  dd_bench_say(b, "build:   dd-cpu %s, numerics %.0f, %s, %s; tiers %s", word(b, "version"),
+               value(b, "numerics_version"), word(b, "compiler"), word(b, "build"), tiers);
   for (int i = 0; i < DD_PEER_COUNT; i++) {
     if (!b->peers[i].handle) continue;
     json_object_set_new(peers, b->peers[i].name, json_string(b->peers[i].version));

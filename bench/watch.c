@@ -48,7 +48,8 @@ void dd_watch_now(dd_watch *w) {
   unsigned long long v[8] = {0}; /* user, nice, system, idle, iowait, irq, softirq, steal */
   *w = (dd_watch){.wall = dd_now()};
   first_line("/proc/stat", line, sizeof line);
-  if (sscanf(line, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7) >= 7) {
+  if (sscanf(line, "cpu %llu %llu %llu %llu %llu %llu %llu %llu", v, v + 1, v + 2, v + 3, v + 4, v + 5, v + 6, v + 7) >=
+      7) {
     const double tick = 1.0 / (double)sysconf(_SC_CLK_TCK);
     w->busy = (double)(v[0] + v[1] + v[2] + v[5] + v[6]) * tick;
     w->steal = (double)v[7] * tick;
@@ -113,9 +114,10 @@ json_t *dd_machine_json(void) {
   sscanf(load, "%lf", &load1);
   strftime(date, sizeof date, "%Y-%m-%dT%H:%M:%SZ", gmtime_r(&now, &utc));
   if (uname(&u)) snprintf(u.release, sizeof u.release, "unknown");
-  return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:s}", "cpu", cpu, "processors",
-                   dd_machine_cpus(), "cores", dd_machine_cores(""), "l1", (json_int_t)c.l1, "l2", (json_int_t)c.l2, "l3",
-                   (json_int_t)c.l3, "numa_nodes", dd_numa_nodes(), "huge_pages", *pages ? pages : "unknown", "kernel",
-                   u.release, "compiler", DD_COMPILER, "build", DD_BUILDTYPE, "version", dd_version(), "numerics_version",
-                   DD_NUMERICS_VERSION, "load_average", load1, "date", date);
+  return json_pack("{s:s, s:i, s:i, s:I, s:I, s:I, s:i, s:s, s:s, s:s, s:s, s:s, s:i, s:f, s:s}", "cpu", cpu,
+                   "processors", dd_machine_cpus(), "cores", dd_machine_cores(""), "l1", (json_int_t)c.l1, "l2",
+                   (json_int_t)c.l2, "l3", (json_int_t)c.l3, "numa_nodes", dd_numa_nodes(), "huge_pages",
+                   *pages ? pages : "unknown", "kernel", u.release, "compiler", DD_COMPILER, "build", DD_BUILDTYPE,
+                   "version", dd_version(), "numerics_version", DD_NUMERICS_VERSION, "load_average", load1, "date",
+                   date);
 }
