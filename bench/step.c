@@ -177,13 +177,19 @@ static int configuration(const config *g, dd_error *err) {
   dd_trainee t = {0};
   g->b->using = g->threads;
   const int reset = dd_memory_peak_reset(); /* before the model: what is freed does not count, what stays does */
+  const double begin = dd_now();
+  double first = 0; /* from nothing to the end of the first step */
   int rc = dd_trainee_open(&t, g->p, g->k, g->threads, err);
   if (!rc) {
+    t.rate = 0.2;
+    dd_run_step(&t, 1);
+    first = 1e3 * (dd_now() - begin);
     dd_bench_heading(g->b, "%s, %lld x %lld tokens, %.1f GFLOP, tier %s, %d thread%s; limit: peak", g->p->name,
                      (long long)g->p->B, (long long)g->p->T, dd_step_flops(g->p) / 1e9, g->k->tier, g->threads,
                      g->threads > 1 ? "s" : "");
     rc = measure(g, &t, err);
   }
+  if (!rc) rc = add(g, "creation and first step", "ms", one(first), 1, NAN, err);
   if (!rc) rc = phases(g, &t, dd_step_flops(g->p) > 5e11 ? 1 : 5, err);
   if (!rc) rc = memory(g, reset, err);
   dd_trainee_close(&t);

@@ -118,7 +118,8 @@ static void on_text(void *user, const char *utf8, size_t n) {
 
 static dd_row row(const char *what, double median, double spread, int lower) {
   dd_row r = {.subject = "step", .preset = "paper", .who = "dd-cpu", .tier = "avx2", .unit = "ms", .threads = 2,
-              .lower_is_better = lower, .value = {median, median - spread, median + spread, 5}, .share = 0.5, .ratio = NAN};
+              .lower_is_better = lower, .value = {median, median - spread, median + spread, 5}, .share = 0.5,
+              .ratio = NAN};
   snprintf(r.what, sizeof r.what, "%s", what);
   return r;
 }
@@ -230,7 +231,8 @@ static void test_foreign_files(void **state) {
     {"{\"format\": \"other\", \"format_version\": 1, \"rows\": []}", "is no result"},
     {"{\"format\": \"dd-cpu bench\", \"format_version\": 1}", "is no result"},
     {"{\"format\": \"dd-cpu bench\", \"format_version\": 7, \"rows\": []}", "format version 7"},
-    {"{\"format\": \"dd-cpu bench\", \"format_version\": 1, \"rows\": [{\"subject\": \"step\"}]}", "row 1 lacks a name"},
+    {"{\"format\": \"dd-cpu bench\", \"format_version\": 1, \"rows\": [{\"subject\": \"step\"}]}",
+     "row 1 lacks a name"},
     {"{\"format\": \"dd-cpu bench\", \"format_version\": 1, \"rows\": [3]}", "row 1 lacks a name"},
   };
   dd_results rows;

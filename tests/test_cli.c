@@ -56,8 +56,8 @@ static void test_args(void **state) {
   dd_settings_destroy(cli.settings);
 
   /* bench: lists where other commands take one value, any number of subjects, its own --json */
-  assert_int_equal(parse(&cli, "bench", ARGS("kernels", "--preset", "paper,small", "-t1,2", "--json", "x.json", "step")),
-                   DD_OK);
+  const char *const *lists = ARGS("kernels", "--preset", "paper,small", "-t1,2", "--json", "x.json", "step");
+  assert_int_equal(parse(&cli, "bench", lists), DD_OK);
   assert_string_equal(cli.settings->subjects, "kernels,step");
   assert_string_equal(cli.settings->presets, "paper,small");
   assert_string_equal(cli.settings->thread_counts, "1,2");

@@ -22,8 +22,9 @@ static const struct { char letter; enum dd_setting_id id; } letters[] = {
 const dd_cli_option *dd_cli_option_at(int i) { return i >= 0 && i < COUNT(options) ? &options[i] : NULL; }
 
 char dd_setting_letter(int id) {
+  const char *option = dd_setting_option_name(dd_setting_at(id));
   for (int i = 0; i < COUNT(letters); i++)
-    if (!strcmp(dd_setting_at((int)letters[i].id)->name, dd_setting_option_name(dd_setting_at(id)))) return letters[i].letter;
+    if (!strcmp(dd_setting_at((int)letters[i].id)->name, option)) return letters[i].letter;
   return 0;
 }
 

@@ -387,12 +387,17 @@ static const char *const bench_examples[] = {
   "bench step --preset gpt2 --compare old.json", NULL};
 
 static const dd_command commands[] = {
-  {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples, false},
-  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, false},
-  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, false},
+  {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples,
+   false},
+  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples,
+   false},
+  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples,
+   false},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
-   prepare_examples, false},
-  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, false},
+   prepare_examples,
+   false},
+  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples,
+   false},
   {"bench", "measure the machine, the kernels, training and generation", DD_USE_BENCH, "SUBJECT", DD_SETTING_subjects,
    run_bench, bench_examples, true},
 };
