@@ -10,7 +10,8 @@
  *   B(N)      N times the bandwidth per thread measured here, at most SOCKET_BANDWIDTH
  *   tail      what a thread waits at the ends of loops with M threads, barriers themselves taken off. The last task of
  *             a loop ends at a moment uniform over its length: two threads wait a quarter of a task on average, many
- *             half a task
+ *             half a task ("same tasks"). Loops that cut smaller tasks for more threads, as those of matrix products
+ *             do, wait M/N of it ("finer tasks"): the truth is between the two
  *   b(N)      barrier measured here, growing in proportion to N: every thread writes one shared counter
  *
  * It leaves out clocks that fall with many busy cores, memory nodes, and loops with fewer tasks than cores (those
@@ -178,13 +179,15 @@ static int model(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, con
                1e9 * barrier, all->barriers, 1e3 * tail, 1e3 * serial, per_thread / 1e9);
   dd_bench_say(b, "            %lld tasks in the attention of a slice",
                (long long)(dd_model_slice(&all->t.m->o, 128) * p->shape.H));
-  for (size_t i = 0; i < sizeof cores / sizeof *cores && !rc; i++) {
-    const double N = cores[i], bandwidth = fmin(N * per_thread, SOCKET_BANDWIDTH);
-    double seconds = serial + tail * 2 * (N - 1) / N + all->barriers * barrier * N / M;
+  for (size_t i = 0; i < 2 * (sizeof cores / sizeof *cores) && !rc; i++) {
+    const double N = cores[i / 2], bandwidth = fmin(N * per_thread, SOCKET_BANDWIDTH);
+    const int finer = i % 2;
+    double seconds = serial + tail * (finer ? M / N : 2 * (N - 1) / N) + all->barriers * barrier * N / M;
     for (int q = 0; q < DD_PHASE_COUNT; q++)
       if (q != DD_PHASE_WAIT) seconds += fmax(one->phase[q] / N, bytes_of((dd_phase)q, p) / bandwidth);
     const double speedup = one->wall / seconds;
-    rc = add(b, p, k, cores[i], "speedup", "x", (dd_spread){speedup, 0, 0, 1}, speedup / N, MODELLED, err);
+    rc = add(b, p, k, cores[i / 2], finer ? "finer tasks" : "same tasks", "x", (dd_spread){speedup, 0, 0, 1},
+             speedup / N, MODELLED, err);
   }
   return rc;
 }
