@@ -50,8 +50,10 @@ static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int t
               .who = "dd-cpu"};
   if (r.modelled) snprintf(r.who, sizeof r.who, "modelled");
   snprintf(r.preset, sizeof r.preset, "%s", p->name);
-  if (strncmp(what, "  ", 2)) snprintf(r.what, sizeof r.what, "%s, %d thread%s", what, threads, threads > 1 ? "s" : "");
-  else snprintf(r.what, sizeof r.what, "%s", what);
+  const char *plural = threads > 1 ? "s" : "";
+  if (r.modelled) snprintf(r.what, sizeof r.what, "%d cores, %s", threads, what);
+  else if (what[0] == ' ') snprintf(r.what, sizeof r.what, "%s", what); /* a phase */
+  else snprintf(r.what, sizeof r.what, "%s, %d thread%s", what, threads, plural);
   snprintf(r.tier, sizeof r.tier, "%s", k->tier);
   snprintf(r.unit, sizeof r.unit, "%s", unit);
   return dd_bench_add(b, &r, err);
