@@ -97,7 +97,8 @@ void dd_compare_print(dd_bench *b, int *regressed) {
   for (int i = 0; i < b->rows.n; i++) {
     const dd_row *r = b->rows.at + i, *o = find(&b->old, r);
     if (r->modelled || (!o && ++fresh)) continue;
-    int sign = dd_spread_differs(&o->value, &r->value);
+    const int known = r->value.n > 2 && o->value.n > 2; /* a single look has no spread to be outside of */
+    int sign = known ? dd_spread_differs(&o->value, &r->value) : 0;
     double ratio = r->value.median / o->value.median;
     if (r->lower_is_better) sign = -sign, ratio = 1 / ratio;
     better += sign > 0;

@@ -205,6 +205,12 @@ static void test_compare(void **state) {
   b.old = (dd_results){calloc(5, sizeof(dd_row)), 5, 5};
   static const char *const names[] = {"slower", "faster", "same", "less", "gone"};
   for (int i = 0; i < 5; i++) b.old.at[i] = row(names[i], 10, 1, i < 3);
+  add(&b, row("one look", 5, 0, 1));
+  b.rows.at[5].value.n = 1;
+  b.old.at = realloc(b.old.at, 6 * sizeof(dd_row));
+  assert_non_null(b.old.at);
+  b.old.at[5] = row("one look", 10, 0, 1);
+  b.old.n = b.old.room = 6;
   out.text[0] = '\0';
   dd_compare_print(&b, &regressed);
   assert_int_equal(regressed, 2);
@@ -219,6 +225,7 @@ static void test_compare(void **state) {
   assert_null(strstr(line, "WORSE"));
   line[strlen(line)] = '\n';
   mentions(strstr(out.text, "paper less"), "0.50x WORSE");
+  mentions(strstr(out.text, "paper one look"), "2.00x\n"); /* no spread, no verdict */
   mentions(out.text, "only in the old result:\n  step paper gone");
   mentions(out.text, "1 better, 2 worse, 1 new, 1 missing");
   close_bench(&b);
