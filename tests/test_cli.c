@@ -55,6 +55,16 @@ static void test_args(void **state) {
   assert_true(cli.help);
   dd_settings_destroy(cli.settings);
 
+  /* bench: lists where other commands take one value, any number of subjects, its own --json */
+  const char *const *lists = ARGS("kernels", "--preset", "paper,small", "-t1,2", "--json", "x.json", "step");
+  assert_int_equal(parse(&cli, "bench", lists), DD_OK);
+  assert_string_equal(cli.settings->subjects, "kernels,step");
+  assert_string_equal(cli.settings->presets, "paper,small");
+  assert_string_equal(cli.settings->thread_counts, "1,2");
+  assert_string_equal(cli.settings->json, "x.json");
+  assert_true(!cli.json && cli.settings->preset == DD_PRESET_PAPER && cli.settings->threads == 0);
+  dd_settings_destroy(cli.settings);
+
   char path[] = "/tmp/dd-args-XXXXXX";
   int fd = mkstemp(path);
   assert_true(fd >= 0 && write(fd, "n_layer = 5\nn_head = 5\nlr = 5\n", 30) == 30);
@@ -79,6 +89,9 @@ static void test_args_bad(void **state) {
     {"sample", {"--lr", "1"}, "'--lr' is no option of sample; it belongs to: train"},
     {"sample", {"--device=cpu"}, "unknown option"}, {"sample", {"a", "b"}, "'b' is one too many"},
     {"eval", {"-o", "x"}, "no option of eval"}, {"info", {"x"}, "unexpected"}, {"train", {"--config"}, "needs a value"},
+    {"bench", {"--json"}, "needs a value"}, {"bench", {"--lr", "1"}, "'--lr' is no option of bench"},
+    {"bench", {"--repeats", "102"}, "repeats must be"}, {"bench", {"--thread=1"}, "did you mean '--threads'?"},
+    {"train", {"--compare", "x"}, "it belongs to: bench"},
   };
   for (int i = 0; i < COUNT(bad); i++) {
     dd_cli cli;
@@ -107,7 +120,7 @@ static void test_help(void **state) {
         if (!(d->use & k->use)) continue;
         char name[80];
         bool both_ways = d->kind == DD_KIND_BOOL && !(d->use & DD_USE_ONCE);
-        snprintf(name, sizeof name, "%s%s", both_ways ? "--[no-]" : "--", d->name);
+        snprintf(name, sizeof name, "%s%s", both_ways ? "--[no-]" : "--", dd_setting_option_name(d));
         for (char *p = name; *p; p++)
           if (*p == '_') *p = '-';
         assert_mentions(text, name);

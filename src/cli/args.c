@@ -22,8 +22,9 @@ static const struct { char letter; enum dd_setting_id id; } letters[] = {
 const dd_cli_option *dd_cli_option_at(int i) { return i >= 0 && i < COUNT(options) ? &options[i] : NULL; }
 
 char dd_setting_letter(int id) {
+  const char *option = dd_setting_option_name(dd_setting_at(id));
   for (int i = 0; i < COUNT(letters); i++)
-    if ((int)letters[i].id == id) return letters[i].letter;
+    if (!strcmp(dd_setting_at((int)letters[i].id)->name, option)) return letters[i].letter;
   return 0;
 }
 
@@ -89,7 +90,7 @@ static int unknown_option(const cursor *c, const char *name, dd_error *err) {
   int n = 0;
   const dd_setting *d;
   for (int i = 0; (d = dd_setting_at(i)); i++)
-    if (d->use & c->cli->command->use) names[n++] = d->name;
+    if (d->use & c->cli->command->use) names[n++] = dd_setting_option_name(d);
   for (int i = 0; i < COUNT(options); i++) names[n++] = options[i].name;
   names[n] = NULL;
   close = dd_suggest(name, names);
@@ -115,13 +116,14 @@ static int parse_long(cursor *c, const char *arg, dd_error *err) {
   if (n >= sizeof name) return dd_fail(err, DD_E_USAGE, "unknown option '%.60s...'", arg);
   memcpy(name, arg + 2, n);
   name[n] = '\0';
+  const unsigned use = c->cli->command->use;
+  const dd_setting *d = dd_setting_option(name, use);
   for (int i = 0; i < COUNT(options); i++) {
-    if (strcmp(name, options[i].name)) continue;
+    if (strcmp(name, options[i].name) || (d && (d->use & use))) continue; /* a command's own --json goes before */
     if (!options[i].metavar && value) return dd_fail(err, DD_E_USAGE, "option '--%s' takes no value", name);
     int rc = options[i].metavar ? take_value(c, arg, value, &value, err) : DD_OK;
     return rc ? rc : apply_option(c, &options[i], value, err);
   }
-  const dd_setting *d = dd_setting_find(name);
   if (!d && (!strncmp(name, "no-", 3) || !strncmp(name, "no_", 3))) {
     d = dd_setting_find(name + 3);
     if (!d || d->kind != DD_KIND_BOOL) return unknown_option(c, name, err);
@@ -129,13 +131,13 @@ static int parse_long(cursor *c, const char *arg, dd_error *err) {
     value = "false";
     memmove(name, name + 3, n - 2);
   }
-  if (d && !(d->use & c->cli->command->use)) return not_of_command(c, name, d, err);
+  if (d && !(d->use & use)) return not_of_command(c, name, d, err);
   bool foreign = dd_setting_is_ignored(name) || !strcmp(name, "init_from") || !strcmp(name, "init-from");
-  if (!d && !(foreign && (c->cli->command->use & DD_USE_TRAIN))) return unknown_option(c, name, err);
+  if (!d && !(foreign && (use & DD_USE_TRAIN))) return unknown_option(c, name, err);
   if (d && d->kind == DD_KIND_BOOL && !value)
     value = c->i + 1 < c->argc && is_boolean_word(c->argv[c->i + 1]) ? c->argv[++c->i] : "true";
   int rc = value ? DD_OK : take_value(c, arg, value, &value, err);
-  return rc ? rc : set(c, name, value, err);
+  return rc ? rc : set(c, d && dd_setting_option_name(d) != d->name ? d->name : name, value, err);
 }
 
 /* -q -v -h alone or together, -t4 -t 4 -t=4. */
@@ -146,7 +148,7 @@ static int parse_letters(cursor *c, const char *arg, dd_error *err) {
     for (int i = 0; i < COUNT(options); i++)
       if (options[i].letter == *p) o = &options[i];
     for (int i = 0; i < COUNT(letters); i++)
-      if (letters[i].letter == *p) d = dd_setting_at((int)letters[i].id);
+      if (letters[i].letter == *p) d = dd_setting_option(dd_setting_at((int)letters[i].id)->name, c->cli->command->use);
     if (o) {
       int rc = apply_option(c, o, NULL, err);
       if (rc) return rc;
@@ -162,8 +164,19 @@ static int parse_letters(cursor *c, const char *arg, dd_error *err) {
   return DD_OK;
 }
 
+/* One more for a list. */
+static int add_positional(cursor *c, const char *arg, dd_error *err) {
+  const char *key = dd_setting_at((int)c->cli->command->positional_id)->name;
+  char list[1024] = "", longer[2048];
+  if (c->presets) return DD_OK;
+  dd_settings_get(c->cli->settings, key, list, sizeof list, NULL);
+  snprintf(longer, sizeof longer, "%s%s%.1000s", list, *list ? "," : "", arg);
+  return set(c, key, longer, err);
+}
+
 static int parse_positional(cursor *c, const char *arg, dd_error *err) {
   const dd_command *k = c->cli->command;
+  if (k->many) return add_positional(c, arg, err);
   if (k->positional && c->positionals++ == 0) return set(c, dd_setting_at((int)k->positional_id)->name, arg, err);
   if (k->positional)
     return dd_fail(err, DD_E_USAGE, "`%s` takes one %s, '%.60s' is one too many", k->name, k->positional, arg);

@@ -1,4 +1,5 @@
 /* The commands: call the library, report what it says, turn its status into the exit code. */
+#include "bench/bench.h"
 #include "cli/cli.h"
 #include <errno.h>
 #include <math.h>
@@ -359,6 +360,14 @@ static int run_info(dd_cli *cli, dd_error *err) {
   return rc;
 }
 
+static int run_bench(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  catch_signals();
+  int rc = dd_run_bench(cli->settings, &cb, err);
+  dd_progress_clear(&cli->progress);
+  return rc;
+}
+
 static const char *const train_examples[] = {
   "train                        # the paper's setting on Tiny Shakespeare",
   "train --preset small         # nanoGPT's recipe for CPUs",
@@ -374,13 +383,21 @@ static const char *const sample_examples[] = {
 static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
+static const char *const bench_examples[] = {
+  "bench                        # everything, quickly",
+  "bench products --preset paper,small -t 1,2 --json new.json",
+  "bench step --preset gpt2 --compare old.json", NULL};
+
 static const dd_command commands[] = {
-  {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples},
-  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples},
-  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples},
+  {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples,
+   false},
+  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, false},
+  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, false},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
-   prepare_examples},
-  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples},
+   prepare_examples, false},
+  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, false},
+  {"bench", "measure the machine, the kernels, training and generation", DD_USE_BENCH, "SUBJECT", DD_SETTING_subjects,
+   run_bench, bench_examples, true},
 };
 
 const dd_command *dd_command_at(int i) {

@@ -1,4 +1,5 @@
 /* Help, all of it derived from the tables of settings, commands, schedules and presets. */
+#include "bench/bench.h"
 #include "cli/cli.h"
 #include <stdlib.h>
 #include <string.h>
@@ -95,7 +96,7 @@ static void print_setting(FILE *out, const dd_setting *d, int width) {
   bool flag = d->kind == DD_KIND_BOOL, once = d->use & DD_USE_ONCE;
   char letter = dd_setting_letter(d->id), lead[8] = "      ";
   if (letter) snprintf(lead, sizeof lead, "  -%c, ", letter);
-  snprintf(name, sizeof name, "%s", d->name);
+  snprintf(name, sizeof name, "%s", dd_setting_option_name(d));
   dashed(name);
   snprintf(left, sizeof left, "%s--%s%s%s%s", lead, flag && !once ? "[no-]" : "", name, flag ? "" : " ", d->metavar);
   snprintf(text, sizeof text, "%s", d->help);
@@ -114,10 +115,12 @@ static void print_setting(FILE *out, const dd_setting *d, int width) {
   entry(out, left, text, HELP_COLUMN, width);
 }
 
-static void print_common_options(FILE *out, int width) {
+static void print_common_options(FILE *out, unsigned use, int width) {
   const dd_cli_option *o;
   fprintf(out, "\nOptions of every command:\n");
   for (int i = 0; (o = dd_cli_option_at(i)); i++) {
+    const dd_setting *d = dd_setting_option(o->name, use);
+    if (d && (d->use & use)) continue; /* this command's own, above */
     char left[64], lead[8] = "      ";
     if (o->letter) snprintf(lead, sizeof lead, "  -%c, ", o->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", lead, o->name, o->metavar ? " " : "", o->metavar ? o->metavar : "");
@@ -130,6 +133,13 @@ static void print_schedules(FILE *out, int width) {
   static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
   pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters, s = dropout-step)", rows,
         COUNT(rows), 16, width);
+}
+
+static void print_subjects(FILE *out, int width) {
+#define SUBJECT_ROW(name, help) {"  " #name, help},
+  static const pair rows[] = {DD_BENCH_SUBJECTS(SUBJECT_ROW)};
+  fprintf(out, "\nSubjects:\n");
+  for (int i = 0; i < COUNT(rows); i++) entry(out, rows[i].left, rows[i].right, 16, width);
 }
 
 static void print_presets(FILE *out, int width) {
@@ -179,7 +189,7 @@ void dd_help_program(FILE *out, int width) {
   wrap(out, "Trains GPTs with dynamic dropout on CPUs, to the same bits on any number of threads and any instruction "
        "set.", 0, 0, width);
   print_commands(out, width);
-  print_common_options(out, width);
+  print_common_options(out, 0, width);
   fprintf(out, "      --version               version of program and numerics (without a command)\n");
   pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
   pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
@@ -188,8 +198,8 @@ void dd_help_program(FILE *out, int width) {
 }
 
 void dd_help_command(FILE *out, const dd_command *command, int width) {
-  fprintf(out, "Usage: dd-cpu %s [OPTION]...%s%s%s\n", command->name, command->positional ? " [" : "",
-          command->positional ? command->positional : "", command->positional ? "]" : "");
+  fprintf(out, "Usage: dd-cpu %s [OPTION]...%s%s%s%s\n", command->name, command->positional ? " [" : "",
+          command->positional ? command->positional : "", command->positional ? "]" : "", command->many ? "..." : "");
   char first[256];
   snprintf(first, sizeof first, "%c%s.", command->help[0] & ~0x20, command->help + 1);
   wrap(out, first, 0, 0, width);
@@ -205,11 +215,12 @@ void dd_help_command(FILE *out, const dd_command *command, int width) {
       print_setting(out, d, width);
     }
   }
-  print_common_options(out, width);
+  print_common_options(out, command->use, width);
   if (command->use & DD_USE_TRAIN) {
     print_schedules(out, width);
     print_presets(out, width);
   }
+  if (command->use & DD_USE_BENCH) print_subjects(out, width);
   pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
   pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
   print_examples(out, command);

@@ -279,6 +279,7 @@ void dd_team_eager(dd_team *t, int eager) {
 
 int dd_team_threads(const dd_team *t) { return t->threads; }
 const dd_kernels *dd_team_kernels(const dd_team *t) { return t->k; }
+unsigned dd_team_barriers(const dd_team *t) { return atomic_load(&t->phase.value); }
 
 void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
   const unsigned fp = fp_default(), done = atomic_load(&t->finish.value);

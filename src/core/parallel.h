@@ -43,6 +43,8 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
 void dd_team_destroy(dd_team *t);
 int dd_team_threads(const dd_team *t);
 const dd_kernels *dd_team_kernels(const dd_team *t);
+/** Barriers passed since the team was created; wraps around. */
+unsigned dd_team_barriers(const dd_team *t);
 /** Run fn on all threads and wait for them; the floating-point environment is the default one inside. */
 void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg);
 

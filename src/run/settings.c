@@ -23,7 +23,7 @@ static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL
 
 enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
-  PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE
+  PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \
@@ -82,6 +82,21 @@ const dd_setting *dd_setting_find(const char *key) {
   for (int i = 0; i < DD_SETTING_COUNT; i++)
     if (same_name(key, table[i].name)) return &table[i];
   return NULL;
+}
+
+#define LIST_ROW(use, option, name) {use, option, name},
+static const struct { unsigned use; const char *option, *name; } lists[] = {DD_SETTING_LISTS(LIST_ROW)};
+
+const dd_setting *dd_setting_option(const char *option, unsigned use) {
+  for (int i = 0; i < COUNT(lists); i++)
+    if ((lists[i].use & use) && same_name(option, lists[i].option)) return dd_setting_find(lists[i].name);
+  return dd_setting_find(option);
+}
+
+const char *dd_setting_option_name(const dd_setting *d) {
+  for (int i = 0; i < COUNT(lists); i++)
+    if (!strcmp(d->name, lists[i].name)) return lists[i].option;
+  return d->name;
 }
 
 bool dd_setting_is_ignored(const char *key) {

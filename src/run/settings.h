@@ -31,7 +31,8 @@ typedef enum dd_setting_kind {
 } dd_setting_kind;
 
 /* Commands a setting is an option of, and DD_USE_ONCE (see settings.def). */
-enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32 };
+enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32,
+       DD_USE_BENCH = 64 };
 
 /* DD_SETTING_n_layer, DD_SETTING_n_head ...: index of a setting in the table and in dd_settings.set. */
 #define DD_ENUM_ROW(kind, name, ...) DD_SETTING_##name,
@@ -70,6 +71,10 @@ typedef struct dd_setting {
 const dd_setting *dd_setting_at(int id);
 /** Row of a key, aliases included ('-' and '_' equal, `no_x` for booleans not understood here), or NULL. */
 const dd_setting *dd_setting_find(const char *key);
+/** Row that an option means in the commands of `use` ("preset" is the list `presets` in bench), or NULL; and the option
+ *  that sets a row. */
+const dd_setting *dd_setting_option(const char *option, unsigned use);
+const char *dd_setting_option_name(const dd_setting *d);
 /** True for keys of nanoGPT that are accepted without effect. */
 bool dd_setting_is_ignored(const char *key);
 /** Closest known key to a misspelt one among those of the commands in `use` (0: all), or NULL when none is close. */
@@ -95,7 +100,7 @@ unsigned dd_settings_site_mask(const dd_settings *s);
 /** Do the settings fit together? DD_E_USAGE with a sentence that says what to change. */
 int dd_settings_check(const dd_settings *s, dd_error *err);
 
-/** Object with every setting: numbers as numbers, reals that read back to the same bits (dump with
+/** Object with every setting that a run can have (those of bench alone are left out): numbers as numbers, reals that read back to the same bits (dump with
  *  JSON_REAL_PRECISION(17)), the seed as a string because JSON numbers are doubles elsewhere. NULL: out of memory. */
 json_t *dd_settings_to_json(const dd_settings *s);
 /** Set all keys of an object (they count as given); a preset first whatever the order. Unknown keys are errors. */

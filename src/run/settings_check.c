@@ -59,6 +59,7 @@ json_t *dd_settings_to_json(const dd_settings *s) {
   json_t *object = json_object();
   const dd_setting *d;
   for (int i = 0; object && (d = dd_setting_at(i)); i++) {
+    if (!(d->use & ~(unsigned)(DD_USE_BENCH | DD_USE_ONCE))) continue; /* no matter of a run */
     const void *field = (const char *)s + d->offset;
     json_t *value = NULL;
     char text[4096];
