@@ -107,6 +107,46 @@ static void tile_edge(int64_t mr, int64_t nc, int64_t kk, const float *a, int64_
   for (int64_t i = 0; i < mr; i++) memcpy(c + i * ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
+/* One last column, as of a vocabulary of 65: lanes are rows of packed A, a few panels side by side, because a tile would
+ * spend whole vectors on it. Lanes beyond MR belong to the next k and are not stored; the last k has none to spare. */
+enum { NARROW = 4, PANEL_VECS = (TILE_MR + TW - 1) / TW, PANEL_LANES = PANEL_VECS * TW };
+static void narrow_group(int64_t panels, int64_t m, int64_t kk, const float *a, const float *b, int64_t bs, float *c,
+                         int64_t ldc, dd_gemm_mode mode) {
+  float lane[NARROW][PANEL_LANES] = {{0}};
+  tv sum[NARROW][PANEL_VECS];
+  for (int64_t i = 0; i < m && mode == DD_GEMM_CONTINUE; i++) lane[i / TILE_MR][i % TILE_MR] = c[i * ldc];
+  for (int p = 0; p < NARROW; p++)
+    for (int v = 0; v < PANEL_VECS; v++) sum[p][v] = tv_load(lane[p] + v * TW);
+  const float *row[NARROW];
+  for (int p = 0; p < NARROW; p++) row[p] = a + (p < panels ? p : 0) * TILE_MR * kk;
+  for (int64_t k = 0; k < kk - 1; k++) {
+    const tv y = tv_bcast(b + k * bs);
+    for (int p = 0; p < NARROW; p++)
+      for (int v = 0; v < PANEL_VECS; v++)
+        sum[p][v] = tv_fma(tv_load(row[p] + k * TILE_MR + v * TW), y, sum[p][v]);
+  }
+  for (int p = 0; p < NARROW && kk > 0; p++) {
+    float last[PANEL_LANES] = {0};
+    memcpy(last, row[p] + (kk - 1) * TILE_MR, TILE_MR * sizeof *last);
+    for (int v = 0; v < PANEL_VECS; v++)
+      sum[p][v] = tv_fma(tv_load(last + v * TW), tv_bcast(b + (kk - 1) * bs), sum[p][v]);
+  }
+  for (int p = 0; p < NARROW; p++)
+    for (int v = 0; v < PANEL_VECS; v++) tv_store(lane[p] + v * TW, sum[p][v]);
+  for (int64_t i = 0; i < m; i++) {
+    const float s = lane[i / TILE_MR][i % TILE_MR];
+    c[i * ldc] = mode == DD_GEMM_ADD ? c[i * ldc] + s : s;
+  }
+}
+
+static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, int64_t bs, float *c, int64_t ldc,
+                        dd_gemm_mode mode) {
+  for (int64_t i = 0; i < m; i += NARROW * TILE_MR) {
+    const int64_t rows = m - i < NARROW * TILE_MR ? m - i : NARROW * TILE_MR;
+    narrow_group((rows + TILE_MR - 1) / TILE_MR, rows, kk, a + i * kk, b, bs, c + i * ldc, ldc, mode);
+  }
+}
+
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data, *next = b->next ? b->next : bp;
@@ -114,6 +154,10 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;
+    if (nc == 1 && a->step == TILE_MR && a->panel == TILE_MR * kk) {
+      tile_narrow(m, kk, ap, bp, b->step, c + j, ldc, mode);
+      break;
+    }
     for (int64_t i = 0; i < m; i += TILE_MR, ap += a->panel) {
       const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
       float *cp = c + i * ldc + j;

@@ -9,15 +9,15 @@ enum {
   MC = 192,      /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
   STRIP = 128,   /* columns between two epilogues, which find them in the second cache; a multiple of 64 and NR */
   TASKS = 2,     /* per thread, at least */
-  DW_ROWS = 768, /* tile of a weight gradient: x is packed by columns, dy read in place */
-  DW_COLS = 192
+  DW_ROWS = 1536, /* tile of a weight gradient: x is packed by columns, dy read in place */
+  DW_COLS = 192  /* twice that where dy is narrow */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
   const int64_t forward = (MC + DD_MR_MAX) * DD_KC_MAX,
-                backward = (DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+                backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
   return forward > backward ? forward : backward;
 }
 
@@ -83,7 +83,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
    * the columns reads dy again, a part of the rows packs x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
-  int64_t row_parts = dd_pieces(out, DW_ROWS), col_parts = dd_pieces(in, DW_COLS);
+  int64_t row_parts = dd_pieces(out, DW_ROWS), col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
   while (c->nthreads > 1 && row_parts * col_parts < TASKS * c->nthreads) {
     if (2 * row_parts <= row_panels && out / row_parts >= in / col_parts) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
@@ -104,8 +104,8 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       const dd_operand right = {.data = pb,
                                 .step = kn->nr,
                                 .panel = kn->nr * kc,
-                                .next = x + (t + kc) * in + i, /* rows of x to be packed next */
-                                .next_step = in};
+                                .next = x + (t + kc) * in + i, /* what of x will be packed next: by rows, or all */
+                                .next_step = ni < in ? in : kc * in / (dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr))};
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
