@@ -274,6 +274,69 @@ static void test_accumulation(void **state) {
   end_test("accumulation");
 }
 
+/* ---- slices ---- */
+
+/* A micro-batch in slices of every size, with and without computing again on the way back: loss, gradient and the losses
+ * of an evaluation are those of the micro-batch as a whole. */
+static void slices(int64_t batch, int64_t seq, int64_t expected, const dd_team *like) {
+  const dd_shape shape = {.L = 2, .H = 2, .C = 12, .S = 40, .V = 11, .bias = 1};
+  const int64_t n_tok = batch * seq;
+  int32_t *x = malloc((size_t)n_tok * 4), *y = malloc((size_t)n_tok * 4);
+  uint64_t s = 77;
+  for (int64_t i = 0; i < n_tok; i++) x[i] = (int32_t)rnd_below(&s, shape.V), y[i] = (int32_t)rnd_below(&s, shape.V);
+  float *want = NULL;
+  double want_loss = 0, *want_eval = doubles(n_tok), *eval = doubles(n_tok);
+  int64_t seen = 0, last = 0;
+  for (int64_t slice = batch; slice >= 1; slice--) /* the whole first */
+    for (int recompute = 0; recompute < 2; recompute++) {
+      const dd_model_options o = {.shape = shape,
+                                  .B = batch,
+                                  .T = seq,
+                                  .accumulation = 1,
+                                  .slice = slice,
+                                  .recompute = recompute,
+                                  .train = 1,
+                                  .seed = SEED};
+      const int64_t got = dd_model_slice(&o, dd_team_threads(like));
+      if (got == last && slice != batch) continue;
+      CASE("batch %d x %d in slices of %d%s, tier %s, %d threads", (int)batch, (int)seq, (int)got,
+           recompute ? ", computed again" : "", dd_team_kernels(like)->tier, dd_team_threads(like));
+      if (got < slice || got > batch || (got < batch && got * seq % DD_TOKEN_CHUNK))
+        fail_msg("%s: asked for %d", where, (int)slice);
+      dd_model *m;
+      dd_error err;
+      if (dd_model_create(&m, &o, dd_team_kernels(like), dd_team_threads(like), &err)) fail_msg("%s", err.message);
+      dd_model_init(m, 0.3);
+      double loss;
+      for (int round = 0; round < 2; round++) /* the second begins with what the first left in every buffer */
+        dd_model_forward_backward(m, x, y, batch, seq, 0, 5, rates, &loss);
+      dd_model_losses(m, x, y, batch, seq, eval);
+      if (!want) {
+        want = floats(m->layout.floats);
+        memcpy(want, m->grad, (size_t)m->layout.floats * 4);
+        memcpy(want_eval, eval, (size_t)n_tok * sizeof *eval);
+        want_loss = loss;
+      }
+      same_bits("gradient", m->grad, want, m->layout.floats);
+      if (memcmp(&loss, &want_loss, sizeof loss)) fail_msg("%s: loss %.17g, not %.17g", where, loss, want_loss);
+      if (memcmp(eval, want_eval, (size_t)n_tok * sizeof *eval)) fail_msg("%s: other evaluation losses", where);
+      dd_model_destroy(m);
+      if (recompute) last = got, seen++;
+    }
+  if (seen != expected) fail_msg("%d sizes of slices for %d x %d, not %d", (int)seen, (int)batch, (int)seq, (int)expected);
+  free(x);
+  free(y);
+  end_case();
+}
+static void test_slices(void **state) {
+  (void)state;
+  for (int t = 0; t < team_count; t++) {
+    slices(20, 32, 3, teams[t]); /* 20, 16 and 8 sequences */
+    slices(67, 12, 2, teams[t]); /* 67 and 64 */
+  }
+  slices(5, 37, 1, teams[0]); /* no whole chunks: always all of it */
+}
+
 /* ---- evaluation ---- */
 
 static void test_losses(void **state) {
@@ -388,7 +451,8 @@ static void test_no_allocation(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gradient), cmocka_unit_test(test_accumulation),  cmocka_unit_test(test_losses),
+      cmocka_unit_test(test_gradient), cmocka_unit_test(test_accumulation),
+      cmocka_unit_test(test_slices),   cmocka_unit_test(test_losses),
       cmocka_unit_test(test_update),   cmocka_unit_test(test_no_allocation),
   };
   uint64_t s = 2024;

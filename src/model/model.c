@@ -53,13 +53,14 @@ static void take_acts(dd_model *m) {
       continue;
     }
     dd_layer_acts *y = m->layer + l;
-    y->ln1 = floats(a, N * C), y->ln1_mean = floats(a, N), y->ln1_rstd = floats(a, N);
+    const int kept = !l || !m->o.recompute; /* else these belong to the layer at work */
+    y->ln1 = kept ? floats(a, N * C) : m->layer->ln1, y->ln1_mean = floats(a, N), y->ln1_rstd = floats(a, N);
     y->qkv = floats(a, N * 3 * C);
     y->att_max = floats(a, N * s->H), y->att_inv = floats(a, N * s->H);
     y->att = floats(a, N * C);
     y->mid = floats(a, N * C);
-    y->ln2 = floats(a, N * C), y->ln2_mean = floats(a, N), y->ln2_rstd = floats(a, N);
-    y->fc = floats(a, N * 4 * C), y->act = floats(a, N * 4 * C);
+    y->ln2 = kept ? floats(a, N * C) : m->layer->ln2, y->ln2_mean = floats(a, N), y->ln2_rstd = floats(a, N);
+    y->fc = floats(a, N * 4 * C), y->act = kept ? floats(a, N * 4 * C) : m->layer->act;
     y->out = floats(a, N * C);
   }
   m->lnf = floats(a, N * C), m->lnf_mean = floats(a, N), m->lnf_rstd = floats(a, N);

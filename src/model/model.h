@@ -23,6 +23,7 @@ typedef struct dd_model_options {
   int64_t B, T;         /* largest micro-batch: sequences, tokens per sequence (T <= shape.S) */
   int64_t accumulation; /* micro-batches per step */
   int64_t slice;        /* sequences that go forward and backward together, see dd_model_slice(); 0: chosen */
+  int recompute;        /* keep no LayerNorm and GELU outputs for the way back, compute them again */
   int train;            /* 0: no gradients, no optimizer state */
   uint64_t seed;
 } dd_model_options;
@@ -35,7 +36,7 @@ typedef struct dd_layer_acts {
   float *att;                       /* [N][C] heads side by side */
   float *mid;                       /* [N][C] residual after attention */
   float *ln2, *ln2_mean, *ln2_rstd;
-  float *fc, *act;                  /* [N][4C] before GELU (when training, its slope there) and after */
+  float *fc, *act;                  /* [N][4C] before GELU (its slope there when training without recompute), after */
   float *out;                       /* [N][C] residual after the MLP */
 } dd_layer_acts;
 

@@ -75,7 +75,7 @@ static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
   dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, N, C);
   dd_barrier(c);
   dd_matmul(c, y->fc, y->ln2, C, &w->fc, N,
-            &(dd_epilogue){.fn = dd_epi_gelu, .bias = p->fc_b, .act = y->act, .slope = s->g > 0});
+            &(dd_epilogue){.fn = dd_epi_gelu, .bias = p->fc_b, .act = y->act, .slope = s->g > 0 && !m->o.recompute});
   dd_barrier(c);
   dd_matmul(
       c, y->out, y->act, 4 * C, &w->out, N,
@@ -102,7 +102,12 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
     dd_barrier(c);
     dout = m->dsite;
   }
-  dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_mul, .factor = y->fc});
+  if (m->o.recompute) {
+    dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N,
+                 &(dd_epilogue){.fn = dd_epi_gelu_again, .factor = y->fc, .act = y->act});
+    dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, N, C);
+    dd_barrier(c);
+  } else dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_mul, .factor = y->fc});
   dd_matmul_dweight(c, g->out_w, dout, y->act, N, C, 4 * C, more);
   if (g->out_b) dd_bias_backward(c, g->out_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
@@ -124,6 +129,7 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C, more);
   if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
+  if (m->o.recompute) dd_layernorm_forward(c, y->ln1, y->ln1_mean, y->ln1_rstd, x, p->ln1_w, p->ln1_b, N, C);
   dd_attention_backward(c, m->dqkv, m->dnarrow, y->qkv, y->att_max, y->att_inv, &att);
   dd_barrier(c);
   /* qkv = ln1 W_qkv' + b */

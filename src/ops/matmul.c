@@ -138,6 +138,16 @@ void dd_epi_mul(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t l
   }
 }
 
+void dd_epi_gelu_again(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                       int64_t col0, int64_t cols) {
+  float slope[STRIP];
+  for (int64_t r = row0; r < row0 + rows; r++) {
+    float *o = out + r * ldo + col0;
+    k->gelu_slope(e->act + r * ldo + col0, slope, e->factor + r * ldo + col0, cols);
+    k->mul(o, o, slope, cols);
+  }
+}
+
 void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                      int64_t col0, int64_t cols) {
   dd_epi_bias(k, e, out, ldo, row0, rows, col0, cols);

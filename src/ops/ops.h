@@ -61,6 +61,8 @@ void dd_epi_gelu(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t 
                  int64_t col0, int64_t cols); /* out += bias; act = gelu(out); slope: out = gelu'(out) */
 void dd_epi_mul(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                 int64_t col0, int64_t cols); /* out = out * factor */
+void dd_epi_gelu_again(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
+                       int64_t col0, int64_t cols); /* act = gelu(factor); out = out * gelu'(factor) */
 void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
                      int64_t col0, int64_t cols); /* out = residual + dropout(out + bias) */
 

@@ -25,6 +25,8 @@ static const enum dd_setting_id harmless_settings[] = {
     DD_SETTING_eval_only,
     DD_SETTING_tier,
     DD_SETTING_threads,
+    DD_SETTING_slice,
+    DD_SETTING_recompute,
     DD_SETTING_log_interval,
     DD_SETTING_checkpoint_interval,
     DD_SETTING_keep_checkpoints,
@@ -113,6 +115,8 @@ static dd_model_options model_options(const dd_job *j) {
                             .B = s->batch_size,
                             .T = s->block_size,
                             .accumulation = s->gradient_accumulation_steps,
+                            .slice = s->slice,
+                            .recompute = s->recompute,
                             .train = 1,
                             .seed = s->seed};
 }
