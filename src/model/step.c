@@ -28,10 +28,8 @@ static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
 }
 
 static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *backward, const float *w) {
-  /* w: [out][in]. Forward multiplies by its transpose, backward by itself. */
-  if (c->loop + 2 > DD_LOOPS) dd_barrier(c);
-  dd_pack(c, forward, w, 1, forward->k);
-  if (backward->data) dd_pack(c, backward, w, backward->n, 1);
+  if (c->loop == DD_LOOPS) dd_barrier(c);
+  dd_pack_weights(c, forward, backward, w);
 }
 
 static void pack_weights(dd_ctx *c, dd_model *m) {

@@ -36,6 +36,18 @@ void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_
   }
 }
 
+void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back, const float *w) {
+  dd_enter(c, DD_PHASE_PACK);
+  /* Square tiles of w, so that the second packing finds what the first one read. */
+  const int64_t out = forward->n, in = forward->k, kc = c->k->kc, nr = c->k->nr, across = dd_pieces(in, kc);
+  DD_FOR(c, tile, dd_pieces(out, kc) * across) {
+    const int64_t o = tile / across * kc, i = tile % across * kc, no = dd_min64(kc, out - o), ni = dd_min64(kc, in - i);
+    const float *src = w + o * in + i;
+    c->k->pack_b(forward->data + i * dd_round_up(out, nr) + o * ni, ni, no, src, 1, in);
+    if (back->data) c->k->pack_b(back->data + o * dd_round_up(in, nr) + i * no, no, ni, src, in, 1);
+  }
+}
+
 static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                     const dd_epilogue *e) {
   const dd_kernels *kn = c->k;
