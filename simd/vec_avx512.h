@@ -75,50 +75,33 @@ VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
   return _mm512_maskz_mov_ps(_mm256_cmpge_epu16_mask(d, _mm256_set1_epi16((short)t)), x);
 }
 
-VI void philox_mul(__m512i x, __m512i m, __m512i *hi, __m512i *lo) {
-  __m512i e = _mm512_mul_epu32(x, m), o = _mm512_mul_epu32(_mm512_srli_epi64(x, 32), m);
-  *lo = _mm512_mask_blend_epi32((__mmask16)0xaaaa, e, _mm512_slli_epi64(o, 32));
-  *hi = _mm512_mask_blend_epi32((__mmask16)0xaaaa, _mm512_srli_epi64(e, 32), o);
-}
-/* Ten rounds on two registers, side by side. */
-VI void philox_rounds(__m512i x[2][4], uint32_t a, uint32_t b) {
-  const __m512i m0 = _mm512_set1_epi32((int)0xD2511F53u), m1 = _mm512_set1_epi32((int)0xCD9E8D57u);
-  for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u) {
-    const __m512i ka = _mm512_set1_epi32((int)a), kb = _mm512_set1_epi32((int)b);
-    for (int i = 0; i < 2; i++) {
-      __m512i h0, l0, h1, l1;
-      philox_mul(x[i][0], m0, &h0, &l0);
-      philox_mul(x[i][2], m1, &h1, &l1);
-      x[i][0] = _mm512_xor_si512(_mm512_xor_si512(h1, x[i][1]), ka);
-      x[i][2] = _mm512_xor_si512(_mm512_xor_si512(h0, x[i][3]), kb);
-      x[i][1] = l1;
-      x[i][3] = l0;
-    }
-  }
-}
-VI __m512i two_words(uint32_t low, uint32_t high) {
-  return _mm512_inserti64x4(_mm512_set1_epi32((int)low), _mm256_set1_epi32((int)high), 1);
-}
 /* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. out has room for
- * four. */
+ * four. A block's eight counters stand in 64-bit lanes, where a product leaves its low and high word without shuffles;
+ * what is above the low word of a lane never matters. Four blocks side by side hide the latency of ten rounds. */
 VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
                    uint32_t k0, uint32_t k1) {
-  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7);
-  __m512i x[2][4];
+  const __m512i m0 = _mm512_set1_epi64(0xD2511F53u), m1 = _mm512_set1_epi64(0xCD9E8D57u);
+  __m512i x[4][4];
   (void)count;
-  for (int i = 0; i < 2; i++) {
-    x[i][0] = _mm512_add_epi32(two_words(8 * c0[2 * i], 8 * c0[2 * i + 1]), lane);
-    x[i][1] = two_words(c1[2 * i], c1[2 * i + 1]);
-    x[i][2] = _mm512_set1_epi32((int)c2);
-    x[i][3] = _mm512_set1_epi32((int)c3);
+  for (int i = 0; i < 4; i++) {
+    x[i][0] = _mm512_add_epi64(_mm512_set1_epi64(8 * (int64_t)c0[i]), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
+    x[i][1] = _mm512_set1_epi64(c1[i]);
+    x[i][2] = _mm512_set1_epi64(c2);
+    x[i][3] = _mm512_set1_epi64(c3);
   }
-  philox_rounds(x, k0, k1);
-  for (int i = 0; i < 2; i++)
-    for (int w = 0; w < 4; w++) {
-      __m256i *to = (__m256i *)(void *)(out + 128 * i + 16 * w);
-      _mm256_storeu_si256(to, _mm512_castsi512_si256(x[i][w]));
-      _mm256_storeu_si256(to + 4, _mm512_extracti64x4_epi64(x[i][w], 1));
+  for (int r = 0; r < 10; r++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
+    const __m512i a = _mm512_set1_epi64(k0), b = _mm512_set1_epi64(k1);
+    for (int i = 0; i < 4; i++) {
+      const __m512i p = _mm512_mul_epu32(x[i][0], m0), q = _mm512_mul_epu32(x[i][2], m1);
+      x[i][0] = _mm512_xor_si512(_mm512_xor_si512(_mm512_srli_epi64(q, 32), x[i][1]), a);
+      x[i][2] = _mm512_xor_si512(_mm512_xor_si512(_mm512_srli_epi64(p, 32), x[i][3]), b);
+      x[i][1] = q;
+      x[i][3] = p;
     }
+  }
+  for (int i = 0; i < 4; i++)
+    for (int w = 0; w < 4; w++)
+      _mm256_storeu_si256((__m256i *)(void *)(out + 64 * i + 16 * w), _mm512_cvtepi64_epi32(x[i][w]));
 }
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
