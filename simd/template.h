@@ -160,13 +160,24 @@ static void k_layernorm(float *out, float *mean, float *rstd, const float *x, co
 
 static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
                                  int64_t n) {
-  const v16 m = v16_set(mean), r = v16_set(rstd);
-  float sg, sgx;
-#define ADD_G(s, c) s = v16_fma(ld(dy, c, n), ld(w, c, n), s);
-#define ADD_GX(s, c)                                                                                                   \
-  s = v16_fma(v16_mul(ld(dy, c, n), ld(w, c, n)), present(v16_mul(v16_sub(ld(x, c, n), m), r), n - (c)), s);
-  SUM64(sg, n, ADD_G);
-  SUM64(sgx, n, ADD_GX);
+  const v16 m = v16_set(mean), r = v16_set(rstd), zero = v16_set(0.f);
+  v16 g0 = zero, g1 = zero, g2 = zero, g3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero; /* two row sums at once */
+#define ADD_G(s, t, c)                                                                                                 \
+  {                                                                                                                    \
+    const v16 d_ = ld(dy, c, n), w_ = ld(w, c, n), h_ = v16_mul(v16_sub(ld(x, c, n), m), r);                           \
+    s = v16_fma(d_, w_, s);                                                                                            \
+    t = v16_fma(v16_mul(d_, w_), present(h_, n - (c)), t);                                                             \
+  }
+  int64_t at = 0;
+  for (; at + 64 <= n; at += 64) {
+    ADD_G(g0, t0, at) ADD_G(g1, t1, at + 16) ADD_G(g2, t2, at + 32) ADD_G(g3, t3, at + 48)
+  }
+  if (at < n) ADD_G(g0, t0, at)
+  if (at + 16 < n) ADD_G(g1, t1, at + 16)
+  if (at + 32 < n) ADD_G(g2, t2, at + 32)
+  if (at + 48 < n) ADD_G(g3, t3, at + 48)
+  const float sg = v16_sum(v16_add(v16_add(g0, g1), v16_add(g2, g3))),
+              sgx = v16_sum(v16_add(v16_add(t0, t1), v16_add(t2, t3)));
   const v16 a = v16_set(sg / (float)n), b = v16_set(sgx / (float)n);
   EACH(c, n) {
     v16 g = v16_mul(ld(dy, c, n), ld(w, c, n)), h = v16_mul(v16_sub(ld(x, c, n), m), r);
