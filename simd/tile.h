@@ -86,7 +86,8 @@ TILE_FN(1, R1) TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_
 TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
 #endif
 
-typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode, const ahead *);
+typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode,
+                     const ahead *);
 static tile_fn *const tile_of[TILE_MR][2] = {
     {tile_1x1, tile_1x2}, {tile_2x1, tile_2x2}, {tile_3x1, tile_3x2},
     {tile_4x1, tile_4x2}, {tile_5x1, tile_5x2}, {tile_6x1, tile_6x2},
@@ -174,7 +175,11 @@ static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float
   /* While the rows pass one panel of B, the next one comes. */
   const int64_t panel = TILE_NR * kk, tiles = (m + TILE_MR - 1) / TILE_MR;
   const dd_operand rows = {.data = a, .step = TILE_MR, .panel = TILE_MR * kk};
-  const dd_operand cols = {.data = b, .step = TILE_NR, .panel = panel, .next = b + panel, .next_step = panel / (tiles + !tiles)};
+  const dd_operand cols = {.data = b,
+                           .step = TILE_NR,
+                           .panel = panel,
+                           .next = b + panel,
+                           .next_step = panel / (tiles + !tiles)};
   k_gemm_strided(m, n, kk, &rows, &cols, c, ldc, mode);
 }
 

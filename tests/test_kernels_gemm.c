@@ -26,9 +26,7 @@ static strides layout(int which, int64_t rows, int64_t cols) {
 static int64_t extent(int64_t rows, int64_t cols, strides t) {
   return rows && cols ? (rows - 1) * t.rs + (cols - 1) * t.cs + 1 : 0;
 }
-static int64_t round_up(int64_t x, int64_t to) {
-  return (x + to - 1) / to * to;
-}
+static int64_t round_up(int64_t x, int64_t to) { return (x + to - 1) / to * to; }
 
 /* ---- packing ----------------------------------------------------------------------------------------------- */
 

@@ -276,8 +276,8 @@ static void test_accumulation(void **state) {
 
 /* ---- slices ---- */
 
-/* A micro-batch in slices of every size, with and without computing again on the way back: loss, gradient and the losses
- * of an evaluation are those of the micro-batch as a whole. */
+/* A micro-batch in slices of every size, with and without computing again on the way back: loss, gradient and the
+ * losses of an evaluation are those of the micro-batch as a whole. */
 static void slices(int64_t batch, int64_t seq, int64_t expected, const dd_team *like) {
   const dd_shape shape = {.L = 2, .H = 2, .C = 12, .S = 40, .V = 11, .bias = 1};
   const int64_t n_tok = batch * seq;
@@ -323,7 +323,8 @@ static void slices(int64_t batch, int64_t seq, int64_t expected, const dd_team *
       dd_model_destroy(m);
       if (recompute) last = got, seen++;
     }
-  if (seen != expected) fail_msg("%d sizes of slices for %d x %d, not %d", (int)seen, (int)batch, (int)seq, (int)expected);
+  if (seen != expected)
+    fail_msg("%d sizes of slices for %d x %d, not %d", (int)seen, (int)batch, (int)seq, (int)expected);
   free(x);
   free(y);
   end_case();
@@ -451,9 +452,8 @@ static void test_no_allocation(void **state) {
 
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_gradient), cmocka_unit_test(test_accumulation),
-      cmocka_unit_test(test_slices),   cmocka_unit_test(test_losses),
-      cmocka_unit_test(test_update),   cmocka_unit_test(test_no_allocation),
+      cmocka_unit_test(test_gradient), cmocka_unit_test(test_accumulation), cmocka_unit_test(test_slices),
+      cmocka_unit_test(test_losses),   cmocka_unit_test(test_update),       cmocka_unit_test(test_no_allocation),
   };
   uint64_t s = 2024;
   for (int i = 0; i < COUNT(ids); i++)

@@ -17,7 +17,8 @@ static void norm_team(dd_ctx *c, void *arg) {
 }
 static void norm_back_team(dd_ctx *c, void *arg) {
   const norm *q = arg;
-  dd_layernorm_backward(c, q->dres, q->dw, q->db, q->dy, q->x, q->w, q->mean, q->rstd, q->rows, q->C, q->partial, 0);
+  dd_layernorm_backward(c, q->dres, q->dw, q->db, q->dy, q->x, q->w, q->mean, q->rstd, q->rows, q->C, q->partial, 0,
+                        NULL);
 }
 static double norm_double(const void *arg) {
   const norm *q = arg;
@@ -135,7 +136,7 @@ typedef struct rows {
   int64_t B, T, S, C, V;
   const float *src, *wte, *wpe;
   const int32_t *idx;
-  float *dst, *dwpe, *partial;
+  float *dst, *dwpe, *partial, *dres, *dw, *zeros;
   double *loss;
   float g;
   dd_drop drop;
@@ -144,13 +145,18 @@ static void bias_team(dd_ctx *c, void *arg) {
   const rows *q = arg;
   dd_bias_backward(c, q->dst, q->src, q->T, q->C, q->partial, 0);
 }
+/* What comes after a LayerNorm: one whose gradient is zero leaves dres as it is. */
+static void dropped_after(dd_ctx *c, const rows *q, float *out) {
+  dd_layernorm_backward(c, q->dres, q->dw, NULL, q->zeros, q->src, q->zeros, q->zeros, q->zeros, q->T, q->C, q->partial,
+                        0, &(dd_after){out, q->drop});
+}
 static void dropout_team(dd_ctx *c, void *arg) {
   const rows *q = arg;
-  if (q->dst != q->src) dd_dropout_rows(c, q->dst, q->src, q->T, q->C, &q->drop);
+  dropped_after(c, q, q->dst);
 }
 static void dropout_in_place_team(dd_ctx *c, void *arg) {
   const rows *q = arg;
-  dd_dropout_rows(c, q->dst, q->dst, q->T, q->C, &q->drop);
+  dropped_after(c, q, q->dres);
 }
 static void test_bias_and_dropout(void **state) {
   (void)state;
@@ -160,6 +166,8 @@ static void test_bias_and_dropout(void **state) {
     rows q = {.T = n, .C = C, .src = normal(n * C, 1, 300 + (uint64_t)i), .partial = floats(dd_partial_size(n, C))};
     float *want = floats(n * C), *db = floats(C), *dropped = floats(n * C);
     double *sum = doubles(C), *size = doubles(C);
+    q.dres = floats(n * C), q.dw = floats(C), q.zeros = floats(n * C);
+    memset(q.zeros, 0, (size_t)(n * C) * 4);
     CASE("bias backward rows %d n %d", (int)n, (int)C);
     for (int64_t c = 0; c < C; c++) {
       float total = 0.f, chunk = 0.f;
@@ -181,10 +189,12 @@ static void test_bias_and_dropout(void **state) {
       q.dst = dropped;
       CASE("dropout rows %d C %d threshold %u", (int)n, (int)C, q.drop.threshold);
       for (int64_t e = 0; e < n * C; e++) want[e] = kept(&q.drop, e / C, e % C) ? q.src[e] * q.drop.scale : 0.f;
-      run_all(dropout_team, &q, &(output){"dst", dropped, (size_t)(n * C) * 4, NULL}, 1);
+      const output outs[] = {{"dst", dropped, (size_t)(n * C) * 4, NULL}, {"dres", q.dres, (size_t)(n * C) * 4, q.src}};
+      run_all(dropout_team, &q, outs, 2);
+      same_bits("dres", q.dres, q.src, n * C);
       same_bits("dst", dropped, want, n * C);
-      run_all(dropout_in_place_team, &q, &(output){"in place", dropped, (size_t)(n * C) * 4, q.src}, 1);
-      same_bits("in place", dropped, want, n * C);
+      run_all(dropout_in_place_team, &q, outs + 1, 1);
+      same_bits("in place", q.dres, want, n * C);
     }
     end_case();
   }

@@ -36,8 +36,8 @@ typedef struct dd_layer_acts {
   float *att;                       /* [N][C] heads side by side */
   float *mid;                       /* [N][C] residual after attention */
   float *ln2, *ln2_mean, *ln2_rstd;
-  float *fc, *act;                  /* [N][4C] before GELU (its slope there when training without recompute), after */
-  float *out;                       /* [N][C] residual after the MLP */
+  float *fc, *act; /* [N][4C] before GELU (its slope there when training without recompute), after */
+  float *out;      /* [N][C] residual after the MLP */
 } dd_layer_acts;
 
 typedef struct dd_layer_packs { /* of each weight, as B of forward (x W') and of backward (dy W) */
@@ -53,21 +53,21 @@ typedef struct dd_model {
   dd_params p, g;
   dd_layer_packs *packs; /* [L] */
   dd_packed head, head_back;
-  int packs_valid;       /* packed weights are those of param */
-  uint64_t version;      /* raised when param changes, for copies of it elsewhere (generation) */
-  dd_layer_acts *layer;  /* [L]; without train all share one */
-  float *embed, *lnf, *lnf_mean, *lnf_rstd, *logits;     /* [N][C] ... [N][V] */
-  float *dsite, *dwide, *dnarrow, *dqkv, *partial; /* backward: [N][C], [N][4C], [N][C], [N][3C] */
-  float *dres;                                     /* [B*T][C] gradient of the residual stream; at the end of embed */
-  double *row_loss, *norm_partial;                 /* [B*T], ... */
-  float *tree[64];  /* gradient sums of aligned groups of 2^i micro-batches */
-  int64_t update;   /* updates done: t of AdamW's bias correction */
-  double beta1_t, beta2_t; /* beta^update, by repeated products */
-  uint64_t bytes;   /* all arenas */
+  int packs_valid;      /* packed weights are those of param */
+  uint64_t version;     /* raised when param changes, for copies of it elsewhere (generation) */
+  dd_layer_acts *layer; /* [L]; without train all share one */
+  float *embed, *lnf, *lnf_mean, *lnf_rstd, *logits; /* [N][C] ... [N][V] */
+  float *dsite, *dwide, *dnarrow, *dqkv, *partial;   /* backward: [N][C], [N][4C], [N][C], [N][3C] */
+  float *dres;                                       /* [B*T][C] gradient of the residual stream; at the end of embed */
+  double *row_loss, *norm_partial;                   /* [B*T], ... */
+  float *tree[64];                                   /* gradient sums of aligned groups of 2^i micro-batches */
+  int64_t update;                                    /* updates done: t of AdamW's bias correction */
+  double beta1_t, beta2_t;                           /* beta^update, by repeated products */
+  uint64_t bytes;                                    /* all arenas */
 } dd_model;
 
-/** Sequences per slice for a model: o->slice rounded up to what the chunks of the weight gradients allow, or, if that is
- *  0, enough to keep `threads` busy; at most B. Decides speed and memory, never bits. */
+/** Sequences per slice for a model: o->slice rounded up to what the chunks of the weight gradients allow, or, if that
+ * is 0, enough to keep `threads` busy; at most B. Decides speed and memory, never bits. */
 int64_t dd_model_slice(const dd_model_options *o, int threads);
 /** Memory a model would take, in bytes. */
 uint64_t dd_model_bytes(const dd_model_options *o, const dd_kernels *k, int threads);

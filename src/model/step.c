@@ -14,6 +14,7 @@ typedef struct pass {
   float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
 } pass;
 
+/* How one site of one layer drops in this slice. */
 static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
   const uint64_t seed = s->m->o.seed;
   const int64_t rows = s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1); /* of one sequence */
@@ -81,6 +82,13 @@ static void block_forward(dd_ctx *c, const pass *s, int64_t l, const float *x) {
   dd_barrier(c);
 }
 
+/* What follows when dres is the gradient of block l's output: its part that goes into the MLP, in dsite; below the
+ * first block (l = -1) the gradient of the embedding, in place. */
+static dd_after after_block(const pass *s, int64_t l, float *dres) {
+  if (l < 0) return (dd_after){dres, drop_at(s, DD_SITE_EMBED, 0)};
+  return (dd_after){s->m->dsite, drop_at(s, DD_SITE_MLP, l)};
+}
+
 /* dres: gradient of the block's output on entry, of its input on return. */
 static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, float *dres) {
   dd_model *m = s->m;
@@ -88,18 +96,13 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   const dd_layer_packs *w = m->packs + l;
   const dd_layer_acts *y = m->layer + l;
   const int64_t N = s->count * s->T, C = m->o.shape.C, H = m->o.shape.H;
-  const dd_drop mlp = drop_at(s, DD_SITE_MLP, l), proj = drop_at(s, DD_SITE_PROJ, l);
+  const dd_after proj = {m->dsite, drop_at(s, DD_SITE_PROJ, l)}, below = after_block(s, l - 1, dres);
   const dd_attention att = {s->count, s->T, H, C, drop_at(s, DD_SITE_ATTN, l)};
   const int more = s->first > 0;
   const float *dout;
 
   /* out = mid + dropout(act W_out' + b) */
-  dout = dres;
-  if (mlp.threshold) {
-    dd_dropout_rows(c, m->dsite, dres, N, C, &mlp);
-    dd_barrier(c);
-    dout = m->dsite;
-  }
+  dout = s->threshold[DD_SITE_MLP] ? m->dsite : dres;
   if (m->o.recompute) {
     dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N,
                  &(dd_epilogue){.fn = dd_epi_gelu_again, .factor = y->fc, .act = y->act});
@@ -115,14 +118,9 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   if (g->fc_b) dd_bias_backward(c, g->fc_b, m->dwide, N, 4 * C, m->partial, more);
   else dd_barrier(c);
   dd_layernorm_backward(c, dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
-                        m->partial, more);
+                        m->partial, more, &proj);
   /* mid = x + dropout(att W_att' + b) */
-  dout = dres;
-  if (proj.threshold) {
-    dd_dropout_rows(c, m->dsite, dres, N, C, &proj);
-    dd_barrier(c);
-    dout = m->dsite;
-  }
+  dout = s->threshold[DD_SITE_PROJ] ? m->dsite : dres;
   dd_matmul_dx(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
   dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C, more);
   if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial, more);
@@ -136,7 +134,7 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   if (g->qkv_b) dd_bias_backward(c, g->qkv_b, m->dqkv, N, 3 * C, m->partial, more);
   else dd_barrier(c);
   dd_layernorm_backward(c, dres, g->ln1_w, g->ln1_b, m->dnarrow, x, p->ln1_w, y->ln1_mean, y->ln1_rstd, N, C,
-                        m->partial, more);
+                        m->partial, more, &below);
 }
 
 static const float *block_input(const dd_model *m, int64_t l) { return l ? m->layer[l - 1].out : m->embed; }
@@ -165,20 +163,16 @@ static void zero_rows(dd_ctx *c, float *x, int64_t rows, int64_t n) {
 static void backward(dd_ctx *c, const pass *s) {
   dd_model *m = s->m;
   const int64_t N = s->count * s->T, C = m->o.shape.C, V = m->o.shape.V;
-  const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
   const int more = s->first > 0;
   float *dres = m->dres + s->first * s->T * C;
+  const dd_after top = after_block(s, m->o.shape.L - 1, dres);
   zero_rows(c, dres, N, C);
   dd_matmul_dx(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL); /* logits hold their gradient now */
   dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C, more);
   dd_barrier(c);
   dd_layernorm_backward(c, dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
-                        m->lnf_mean, m->lnf_rstd, N, C, m->partial, more);
+                        m->lnf_mean, m->lnf_rstd, N, C, m->partial, more, &top);
   for (int64_t l = m->o.shape.L - 1; l >= 0; l--) block_backward(c, s, l, block_input(m, l), dres);
-  if (d.threshold) {
-    dd_dropout_rows(c, dres, dres, N, C, &d);
-    dd_barrier(c);
-  }
 }
 
 static void copy_flat(dd_ctx *c, float *dst, const float *src, int64_t n) {

@@ -136,8 +136,7 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
         d.c1 += (uint32_t)(bh * h.T + q0);
         kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
       }
-      for (int64_t r = 0; r < nq; r++)
-        kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, keys, h.scale);
+      for (int64_t r = 0; r < nq; r++) kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, keys, h.scale);
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
       multiply_transposed(kn, q0, nq, &h, dropped, rows_dy, dv); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);

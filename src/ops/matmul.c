@@ -6,18 +6,17 @@
 #include <string.h>
 
 enum {
-  MC = 192,      /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
-  STRIP = 128,   /* columns between two epilogues, which find them in the second cache; a multiple of 64 and NR */
-  TASKS = 2,     /* per thread, at least */
+  MC = 192,       /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
+  STRIP = 128,    /* columns between two epilogues, which find them in the second cache; a multiple of 64 and NR */
+  TASKS = 2,      /* per thread, at least */
   DW_ROWS = 1536, /* tile of a weight gradient: x is packed by columns, dy read in place */
-  DW_COLS = 192  /* twice that where dy is narrow */
+  DW_COLS = 192   /* twice that where dy is narrow */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
-  const int64_t forward = (MC + DD_MR_MAX) * DD_KC_MAX,
-                backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t forward = (MC + DD_MR_MAX) * DD_KC_MAX, backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
   return forward > backward ? forward : backward;
 }
 

@@ -13,7 +13,7 @@ enum {
   DD_ROW_CHUNK = 64,    /* rows per partial sum of bias, LayerNorm and loss sums; partials add up in increasing order */
   DD_QUERY_BLOCK = 24,  /* queries per block of attention forward: P V runs over the keys up to the block's end */
   DD_QUERY_BLOCK_BACK = 48,
-  DD_NORM_CHUNK = 4096  /* elements per partial sum of the gradient norm */
+  DD_NORM_CHUNK = 4096 /* elements per partial sum of the gradient norm */
 };
 
 /* ---- matmul.c ---- */
@@ -37,12 +37,12 @@ void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back,
 typedef struct dd_epilogue {
   void (*fn)(const dd_kernels *k, const struct dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
              int64_t col0, int64_t cols);
-  const float *bias;    /* [n] or NULL */
-  float *act;           /* gelu: [m][n] output of the activation */
-  int slope;            /* gelu: leave its derivative in out, for the way back */
-  const float *factor;  /* mul: [m][n] */
+  const float *bias;     /* [n] or NULL */
+  float *act;            /* gelu: [m][n] output of the activation */
+  int slope;             /* gelu: leave its derivative in out, for the way back */
+  const float *factor;   /* mul: [m][n] */
   const float *residual; /* dropout + residual: [m][n] */
-  dd_drop drop;         /* c1 = row of row 0; col0 is set by the epilogue */
+  dd_drop drop;          /* c1 = row of row 0; col0 is set by the epilogue */
 } dd_epilogue;
 
 /** out[m][n] = x[m][k] times packed[k][n], each element one chain over k; then the epilogue (may be NULL). ldx: row
@@ -51,8 +51,8 @@ void dd_matmul(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_pack
 /** The same on the way back: dx from dy and the weights packed untransposed. */
 void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_packed *w, int64_t m,
                   const dd_epilogue *e);
-/** dw[o][i] (+)= sum over rows t of dy[t][o] * x[t][i]: chains over chunks of DD_TOKEN_CHUNK rows, added in order. more:
- *  0: dw begins here; 1: these rows follow those that dw already has (a multiple of DD_TOKEN_CHUNK). */
+/** dw[o][i] (+)= sum over rows t of dy[t][o] * x[t][i]: chains over chunks of DD_TOKEN_CHUNK rows, added in order.
+ * more: 0: dw begins here; 1: these rows follow those that dw already has (a multiple of DD_TOKEN_CHUNK). */
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
                        int more);
 /** Floats of per-thread scratch that matmuls need. */
@@ -89,16 +89,20 @@ int64_t dd_attention_scratch(int64_t T, int64_t hs);
 
 void dd_layernorm_forward(dd_ctx *c, float *out, float *mean, float *rstd, const float *x, const float *w,
                           const float *b, int64_t rows, int64_t C);
-/** dres += gradient through LayerNorm; dw, db (db may be NULL) are written, or added to when the rows are `more` of
- *  those that came before (a multiple of DD_ROW_CHUNK). partial: dd_partial_size floats, shared. Has barriers inside and ends with a barrier. */
+/** What the way back needs of a finished gradient: its dropped-out copy, made while the rows are in cache. */
+typedef struct dd_after {
+  float *out;   /* [rows][C]; may be dres itself */
+  dd_drop drop; /* c1 = row of row 0; threshold 0: nothing is written */
+} dd_after;
+/** dres += gradient through LayerNorm, then *after is done (may be NULL); dw, db (db may be NULL) are written, or added
+ *  to when the rows are `more` of those that came before (a multiple of DD_ROW_CHUNK). partial: dd_partial_size floats,
+ *  shared. Has barriers inside and ends with a barrier. */
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
                            const float *w, const float *mean, const float *rstd, int64_t rows, int64_t C,
-                           float *partial, int more);
+                           float *partial, int more, const dd_after *after);
 /** db[n] (+)= sum of the rows of dy[rows][n], `more` as above. Barriers inside, ends with a barrier. */
 void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64_t n, float *partial, int more);
 int64_t dd_partial_size(int64_t rows, int64_t C);
-/** dst = dropout(src), rows x C; d->c1 is the row of row 0. */
-void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d);
 
 /** x[r] = dropout(wte[idx[r]] + wpe[r mod T]). */
 void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte, const float *wpe, int64_t B, int64_t T,

@@ -10,9 +10,12 @@ static int64_t lanes_at(int64_t n, int64_t j) { return dd_min64(P, dd_round_up(n
 static size_t panel_bytes(dd_weights kind, int64_t lanes, int64_t k) {
   const size_t l = (size_t)lanes, pairs = (size_t)dd_pieces(k, 2);
   switch (kind) {
-  case DD_WEIGHTS_BF16: return pairs * l * 2 * sizeof(uint16_t);
-  case DD_WEIGHTS_INT8: return (l * sizeof(float) + pairs * l * 2 + 63) / 64 * 64;
-  default: return (size_t)k * l * sizeof(float);
+  case DD_WEIGHTS_BF16:
+    return pairs * l * 2 * sizeof(uint16_t);
+  case DD_WEIGHTS_INT8:
+    return (l * sizeof(float) + pairs * l * 2 + 63) / 64 * 64;
+  default:
+    return (size_t)k * l * sizeof(float);
   }
 }
 

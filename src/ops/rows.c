@@ -26,9 +26,17 @@ static void fold(dd_ctx *c, float *out, const float *partial, int64_t ld, int64_
   }
 }
 
+/* Chunk i of the rows. */
+static void drop_chunk(dd_ctx *c, float *dst, const float *src, int64_t i, int64_t rows, int64_t C, const dd_drop *d) {
+  const int64_t r = i * DD_ROW_CHUNK;
+  dd_drop from = *d;
+  from.c1 += (uint32_t)r;
+  c->k->dropout(dst + r * C, src + r * C, &(dd_rows){dd_min64(DD_ROW_CHUNK, rows - r), C, C, 0}, &from);
+}
+
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
                            const float *w, const float *mean, const float *rstd, int64_t rows, int64_t C,
-                           float *partial, int more) {
+                           float *partial, int more, const dd_after *after) {
   dd_enter(c, DD_PHASE_NORM_BACK);
   const int64_t ld = 2 * C;
   DD_FOR(c, i, chunks_of(rows)) {
@@ -38,6 +46,7 @@ void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const f
       c->k->layernorm_backward(dres + r * C, dy + r * C, x + r * C, w, mean[r], rstd[r], C);
       c->k->layernorm_dparam(pw, pb, dy + r * C, x + r * C, mean[r], rstd[r], C);
     }
+    if (after && after->drop.threshold) drop_chunk(c, after->out, dres, i, rows, C, &after->drop);
   }
   dd_barrier(c);
   fold(c, dw, partial, ld, C, chunks_of(rows), more);
@@ -56,16 +65,6 @@ void dd_bias_backward(dd_ctx *c, float *db, const float *dy, int64_t rows, int64
   dd_barrier(c);
   fold(c, db, partial, n, n, chunks_of(rows), more);
   dd_barrier(c);
-}
-
-void dd_dropout_rows(dd_ctx *c, float *dst, const float *src, int64_t rows, int64_t C, const dd_drop *d) {
-  dd_enter(c, DD_PHASE_NORM_BACK);
-  DD_FOR(c, i, chunks_of(rows)) {
-    const int64_t r = i * DD_ROW_CHUNK;
-    dd_drop from = *d;
-    from.c1 += (uint32_t)r;
-    c->k->dropout(dst + r * C, src + r * C, &(dd_rows){dd_min64(DD_ROW_CHUNK, rows - r), C, C, 0}, &from);
-  }
 }
 
 void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte, const float *wpe, int64_t B, int64_t T,
