@@ -69,7 +69,7 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
 typedef struct block {
   int64_t at, width;
 } block;
-#define FOR_DRAWS(g, d, CODE)                                                                                          \
+#define FOR_DRAWS(g, d, FETCH, CODE)                                                                                          \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
     uint32_t c0_[4] = {0}, c1_[4] = {0};                                                                               \
@@ -82,6 +82,7 @@ typedef struct block {
         c1_[full_] = (d)->c1 + (uint32_t)r_;                                                                           \
         block_[full_].at = r_ * (g)->ld + col_;                                                                        \
         block_[full_].width = n_ - col_ < 64 ? n_ - col_ : 64;                                                         \
+        for (int64_t at = block_[full_].at, end_ = at + 64; at < end_; at += 16) { FETCH }                             \
         if (++full_ < 4 && (r_ + 1 < (g)->rows || col_ + 64 < n_)) continue;                                           \
         v16_philox(draws_, full_, c0_, c1_, (d)->c2, (d)->c3, (d)->key0, (d)->key1);                                   \
         for (int i_ = 0; i_ < full_; i_++)                                                                             \
@@ -102,7 +103,7 @@ static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_d
       memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
     return;
   }
-  FOR_DRAWS(g, d, { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
+  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(dst + at, 1);, { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
 }
 
 static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
@@ -111,7 +112,7 @@ static void k_dropout_pair(float *dst, const float *src, float *also, const dd_r
     k_dropout(dst, src, g, d);
     return;
   }
-  FOR_DRAWS(g, d, {
+  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(also + at, 1);, {
     st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left);
     st(also + at, v16_keep(v16_mul(ld(also + at, 0, left), scale), draw, d->threshold), 0, left);
   });
@@ -124,7 +125,7 @@ static void k_dropout_add(float *dst, const float *res, const float *src, const 
       k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
     return;
   }
-  FOR_DRAWS(g, d, {
+  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(res + at);, {
     const v16 kept = v16_keep(ld(src + at, 0, left), draw, d->threshold);
     st(dst + at, v16_fma(kept, scale, ld(res + at, 0, left)), 0, left);
   });
@@ -132,7 +133,7 @@ static void k_dropout_add(float *dst, const float *res, const float *src, const 
 
 static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
   const dd_rows one = {.rows = 1, .n = n};
-  FOR_DRAWS(&one, d, { memcpy(dst + at, draw, (size_t)(left < 16 ? left : 16) * sizeof *dst); });
+  FOR_DRAWS(&one, d, (void)at;, { memcpy(dst + at, draw, (size_t)(left < 16 ? left : 16) * sizeof *dst); });
 }
 
 static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
