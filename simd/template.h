@@ -64,12 +64,13 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
 }
 
 /* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because one alone leaves most of the
- * processor waiting for its ten rounds. CODE sees the first of 16 columns: their draws `draw`, their place `at`, and
- * `left` elements from there to the end of the row. */
+ * processor waiting for its ten rounds. FETCH runs for each 16 columns before their draws: memory may come meanwhile.
+ * CODE sees the first of 16 columns: their draws `draw`, their place `at`, and `left` elements from there to the end of
+ * the row. */
 typedef struct block {
   int64_t at, width;
 } block;
-#define FOR_DRAWS(g, d, FETCH, CODE)                                                                                          \
+#define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
     uint32_t c0_[4] = {0}, c1_[4] = {0};                                                                               \
@@ -103,7 +104,8 @@ static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_d
       memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
     return;
   }
-  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(dst + at, 1);, { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
+  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(dst + at, 1);
+            , { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
 }
 
 static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
