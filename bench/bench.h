@@ -198,6 +198,9 @@ void dd_bench_warn(dd_bench *b, const char *fmt, ...) DD_PRINTF(2, 3);
 void dd_bench_say(dd_bench *b, const char *fmt, ...) DD_PRINTF(2, 3);
 /** Heading of a block of rows, then the names of the columns. */
 void dd_bench_heading(dd_bench *b, const char *fmt, ...) DD_PRINTF(2, 3);
+/** Fill in the names of a row; fmt makes `what`. preset may be NULL. */
+void dd_row_name(dd_row *r, const char *preset, const char *who, const dd_kernels *k, const char *unit, const char *fmt,
+                 ...) DD_PRINTF(6, 7);
 /** Keep a row and show it; subject is filled in. */
 int dd_bench_add(dd_bench *b, dd_row *r, dd_error *err);
 /** Rows and everything else as the JSON of a result; NULL: out of memory. */

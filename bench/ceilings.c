@@ -136,10 +136,7 @@ static int add(dd_bench *b, const dd_contender *c, const char *what, const char 
                const dd_kernels *k, const dd_contender *ceiling, dd_error *err) {
   dd_row r = {
       .threads = threads, .value = dd_contender_rate(c, scale), .share = dd_contender_ratio(c, ceiling), .ratio = NAN};
-  snprintf(r.what, sizeof r.what, "%s", what);
-  snprintf(r.who, sizeof r.who, "%s", c->who);
-  snprintf(r.tier, sizeof r.tier, "%s", k->tier);
-  snprintf(r.unit, sizeof r.unit, "%s", unit);
+  dd_row_name(&r, NULL, c->who, k, unit, "%s", what);
   return dd_bench_add(b, &r, err);
 }
 
@@ -201,11 +198,8 @@ static int barrier(dd_bench *b, dd_team *t, dd_error *err) {
               .lower_is_better = 1,
               .value = {s, s, s, 1},
               .share = NAN,
-              .ratio = NAN,
-              .what = "barrier",
-              .who = "dd-cpu",
-              .unit = "ns"};
-  snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(t)->tier);
+              .ratio = NAN};
+  dd_row_name(&r, NULL, "dd-cpu", dd_team_kernels(t), "ns", "barrier");
   return dd_bench_add(b, &r, err);
 }
 

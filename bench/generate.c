@@ -50,11 +50,8 @@ static void write_text(void *arg, int64_t times) {
 
 static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, const char *what,
                const char *unit, dd_spread v, double share, dd_error *err) {
-  dd_row r = {.threads = threads, .value = v, .share = share, .ratio = NAN, .who = "dd-cpu"};
-  snprintf(r.preset, sizeof r.preset, "%s", p->name);
-  snprintf(r.what, sizeof r.what, "%s", what);
-  snprintf(r.tier, sizeof r.tier, "%s", k->tier);
-  snprintf(r.unit, sizeof r.unit, "%s", unit);
+  dd_row r = {.threads = threads, .value = v, .share = share, .ratio = NAN};
+  dd_row_name(&r, p->name, "dd-cpu", k, unit, "%s", what);
   return dd_bench_add(b, &r, err);
 }
 

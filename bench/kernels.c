@@ -127,12 +127,9 @@ static int add(measured *m, const dd_contender *c, const char *place, const dd_b
               .value = dd_contender_rate(c, 4e9 * m->k->moves),
               .share = dd_contender_ratio(c, limit),
               .ratio = dd_contender_ratio(c, best)};
-  snprintf(r.preset, sizeof r.preset, "%s", p->name);
-  if (m->k->columns == DD_COLS_FLAT) snprintf(r.what, sizeof r.what, "%s %s", m->k->name, place);
-  else snprintf(r.what, sizeof r.what, "%s %lld %s", m->k->name, (long long)m->f.cols, place);
-  snprintf(r.who, sizeof r.who, "%s", c->who);
-  snprintf(r.tier, sizeof r.tier, "%s", m->f.k->tier);
-  snprintf(r.unit, sizeof r.unit, "Gelem/s");
+  char cols[24] = "";
+  if (m->k->columns != DD_COLS_FLAT) snprintf(cols, sizeof cols, " %lld", (long long)m->f.cols);
+  dd_row_name(&r, p->name, c->who, m->f.k, "Gelem/s", "%s%s %s", m->k->name, cols, place);
   return dd_bench_add(m->b, &r, err);
 }
 

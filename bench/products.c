@@ -36,8 +36,8 @@ typedef struct peer_call {
 /* ---- the calls ---- */
 
 static void pack(dd_ctx *c, const product *p) {
-  if (p->what == FORWARD) dd_pack(c, &p->packed, p->w, 1, p->s.in);
-  else dd_pack(c, &p->packed, p->w, p->s.in, 1);
+  const int forward = p->what == FORWARD;
+  dd_pack_weights(c, forward ? &p->packed : NULL, forward ? NULL : &p->packed, p->w);
   dd_barrier(c);
 }
 
@@ -100,12 +100,8 @@ static int add(product *p, const dd_contender *c, const dd_contender *limit, con
               .value = dd_contender_rate(c, 1e9),
               .share = dd_contender_ratio(c, limit),
               .ratio = dd_contender_ratio(c, best)};
-  snprintf(r.preset, sizeof r.preset, "%s", p->preset->name);
-  snprintf(r.what, sizeof r.what, "%s %lldx%lldx%lld", op_name[p->what], (long long)p->s.rows, (long long)p->s.in,
-           (long long)p->s.out);
-  snprintf(r.who, sizeof r.who, "%s", c->who);
-  snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(p->team)->tier);
-  snprintf(r.unit, sizeof r.unit, "GFLOP/s");
+  dd_row_name(&r, p->preset->name, c->who, dd_team_kernels(p->team), "GFLOP/s", "%s %lldx%lldx%lld", op_name[p->what],
+              (long long)p->s.rows, (long long)p->s.in, (long long)p->s.out);
   return dd_bench_add(p->b, &r, err);
 }
 
@@ -168,11 +164,9 @@ static void shapes_of(const dd_bench *b, const dd_bench_preset *p, shape s[SHAPE
 }
 
 static int add_group(product *p, const char *kind, figure f, dd_spread v, dd_error *err) {
-  dd_row r = {
-      .threads = dd_team_threads(p->team), .value = v, .share = NAN, .ratio = NAN, .who = "dd-cpu", .unit = "ratio"};
-  snprintf(r.preset, sizeof r.preset, "%s", p->preset->name);
-  snprintf(r.what, sizeof r.what, "%s, %s %s", op_name[p->what], kind, figure_name[f]);
-  snprintf(r.tier, sizeof r.tier, "%s", dd_team_kernels(p->team)->tier);
+  dd_row r = {.threads = dd_team_threads(p->team), .value = v, .share = NAN, .ratio = NAN};
+  dd_row_name(&r, p->preset->name, "dd-cpu", dd_team_kernels(p->team), "ratio", "%s, %s %s", op_name[p->what], kind,
+              figure_name[f]);
   return dd_bench_add(p->b, &r, err);
 }
 

@@ -64,6 +64,18 @@ static void show(dd_bench *b, const dd_row *r) {
   dd_bench_say(b, "%s", line);
 }
 
+void dd_row_name(dd_row *r, const char *preset, const char *who, const dd_kernels *k, const char *unit, const char *fmt,
+                 ...) {
+  va_list ap;
+  va_start(ap, fmt);
+  vsnprintf(r->what, sizeof r->what, fmt, ap);
+  va_end(ap);
+  snprintf(r->preset, sizeof r->preset, "%s", preset ? preset : "");
+  snprintf(r->who, sizeof r->who, "%s", who);
+  snprintf(r->tier, sizeof r->tier, "%s", k->tier);
+  snprintf(r->unit, sizeof r->unit, "%s", unit);
+}
+
 int dd_bench_add(dd_bench *b, dd_row *r, dd_error *err) {
   dd_results *rows = &b->rows;
   snprintf(r->subject, sizeof r->subject, "%s", b->subject);

@@ -46,16 +46,11 @@ static int add(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int t
               .share = share,
               .ratio = NAN,
               .lower_is_better = flags & 1,
-              .modelled = flags >> 1,
-              .who = "dd-cpu"};
-  if (r.modelled) snprintf(r.who, sizeof r.who, "modelled");
-  snprintf(r.preset, sizeof r.preset, "%s", p->name);
+              .modelled = flags >> 1};
   const char *plural = threads > 1 ? "s" : "";
-  if (r.modelled) snprintf(r.what, sizeof r.what, "%d cores, %s", threads, what);
-  else if (what[0] == ' ') snprintf(r.what, sizeof r.what, "%s", what); /* a phase */
-  else snprintf(r.what, sizeof r.what, "%s, %d thread%s", what, threads, plural);
-  snprintf(r.tier, sizeof r.tier, "%s", k->tier);
-  snprintf(r.unit, sizeof r.unit, "%s", unit);
+  if (r.modelled) dd_row_name(&r, p->name, "modelled", k, unit, "%d cores, %s", threads, what);
+  else if (what[0] == ' ') dd_row_name(&r, p->name, "dd-cpu", k, unit, "%s", what); /* a phase */
+  else dd_row_name(&r, p->name, "dd-cpu", k, unit, "%s, %d thread%s", what, threads, plural);
   return dd_bench_add(b, &r, err);
 }
 

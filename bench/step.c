@@ -78,12 +78,8 @@ static int add(const config *g, const char *what, const char *unit, dd_spread v,
               .value = v,
               .lower_is_better = lower_is_better,
               .share = share,
-              .ratio = NAN,
-              .who = "dd-cpu"};
-  snprintf(r.preset, sizeof r.preset, "%s", g->p->name);
-  snprintf(r.what, sizeof r.what, "%s", what);
-  snprintf(r.tier, sizeof r.tier, "%s", g->k->tier);
-  snprintf(r.unit, sizeof r.unit, "%s", unit);
+              .ratio = NAN};
+  dd_row_name(&r, g->p->name, "dd-cpu", g->k, unit, "%s", what);
   return dd_bench_add(g->b, &r, err);
 }
 
@@ -97,15 +93,6 @@ static dd_spread price(const dd_contender *with, const dd_contender *without) {
   return dd_spread_of(x, with->n);
 }
 
-static int is_backward(const char *phase) {
-  return strstr(phase, "backward") || strstr(phase, "dx") || strstr(phase, "dW");
-}
-
-static int is_forward(dd_phase p) {
-  return p == DD_PHASE_PACK || p == DD_PHASE_EMBED || p == DD_PHASE_NORM || p == DD_PHASE_MATMUL ||
-         p == DD_PHASE_ATTENTION || p == DD_PHASE_LOSS;
-}
-
 /* Where threads spend a step. Measured apart from the rounds, because reading clocks costs a little. */
 static int phases(const config *g, dd_trainee *t, int steps, dd_error *err) {
   double ms[DD_PHASE_COUNT], all = 0, forward = 0, backward = 0;
@@ -114,8 +101,8 @@ static int phases(const config *g, dd_trainee *t, int steps, dd_error *err) {
   for (int p = 0; p < DD_PHASE_COUNT; p++) {
     ms[p] = 1e3 * dd_team_phase_seconds(t->m->team, (dd_phase)p) / steps / g->threads;
     all += ms[p];
-    if (is_forward((dd_phase)p)) forward += ms[p];
-    else if (is_backward(dd_phase_name((dd_phase)p))) backward += ms[p];
+    if (dd_phase_way((dd_phase)p) == DD_FORWARD) forward += ms[p];
+    if (dd_phase_way((dd_phase)p) == DD_BACKWARD) backward += ms[p];
   }
   dd_team_timing(t->m->team, 0);
   dd_bench_say(g->b, "phases of a step, mean of all threads; share of the step instead of the limit");

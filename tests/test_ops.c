@@ -16,7 +16,7 @@ typedef struct matmul {
 static void matmul_team(dd_ctx *c, void *arg) {
   const matmul *q = arg;
   const dd_packed p = {.data = q->packed, .k = q->k, .n = q->n};
-  dd_pack(c, &p, q->w, q->transposed ? 1 : q->n, q->transposed ? q->k : 1);
+  dd_pack_weights(c, q->transposed ? &p : NULL, q->transposed ? NULL : &p, q->w);
   dd_barrier(c);
   dd_matmul(c, q->out, q->x, q->ldx, &p, q->m, q->e);
 }

@@ -145,9 +145,15 @@ static void bind_to_place(const dd_team *t, int tid) {
 }
 
 const char *dd_phase_name(dd_phase p) {
-#define PHASE_NAME(id, name) name,
+#define PHASE_NAME(id, name, way) name,
   static const char *const names[] = {DD_PHASES(PHASE_NAME)};
   return names[p];
+}
+
+dd_way dd_phase_way(dd_phase p) {
+#define PHASE_WAY(id, name, way) way,
+  static const dd_way ways[] = {DD_PHASES(PHASE_WAY)};
+  return ways[p];
 }
 
 int dd_team_timing(dd_team *t, int on) {

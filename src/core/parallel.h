@@ -11,20 +11,34 @@
 
 typedef struct dd_team dd_team;
 
-/** What a thread can be doing, for measurements of a training step: X(id, name). */
+/** Which pass of a training step a phase belongs to. */
+typedef enum dd_way { DD_NEITHER, DD_FORWARD, DD_BACKWARD } dd_way;
+/** What a thread can be doing, for measurements of a training step: X(id, name, way). */
 #define DD_PHASES(X)                                                                                                   \
-  X(OTHER, "other") X(WAIT, "waiting") X(PACK, "weight packing") X(EMBED, "embedding") X(NORM, "layernorm")            \
-  X(MATMUL, "matmul y = x W'") X(ATTENTION, "attention") X(LOSS, "loss") X(NORM_BACK, "layernorm backward")            \
-  X(MATMUL_BACK, "matmul dx = dy W") X(DWEIGHT, "matmul dW = dy' x") X(BIAS_BACK, "bias backward")                     \
-  X(ATTENTION_BACK, "attention backward") X(EMBED_BACK, "embedding backward") X(FOLD, "gradient sum and norm")         \
-  X(UPDATE, "optimizer")
+  X(OTHER, "other", DD_NEITHER)                                                                                        \
+  X(WAIT, "waiting", DD_NEITHER)                                                                                       \
+  X(PACK, "weight packing", DD_FORWARD)                                                                                \
+  X(EMBED, "embedding", DD_FORWARD)                                                                                    \
+  X(NORM, "layernorm", DD_FORWARD)                                                                                     \
+  X(MATMUL, "matmul y = x W'", DD_FORWARD)                                                                             \
+  X(ATTENTION, "attention", DD_FORWARD)                                                                                \
+  X(LOSS, "loss", DD_FORWARD)                                                                                          \
+  X(NORM_BACK, "layernorm backward", DD_BACKWARD)                                                                      \
+  X(MATMUL_BACK, "matmul dx = dy W", DD_BACKWARD)                                                                      \
+  X(DWEIGHT, "matmul dW = dy' x", DD_BACKWARD)                                                                         \
+  X(BIAS_BACK, "bias backward", DD_BACKWARD)                                                                           \
+  X(ATTENTION_BACK, "attention backward", DD_BACKWARD)                                                                 \
+  X(EMBED_BACK, "embedding backward", DD_BACKWARD)                                                                     \
+  X(FOLD, "gradient sum and norm", DD_NEITHER)                                                                         \
+  X(UPDATE, "optimizer", DD_NEITHER)
 typedef enum dd_phase {
-#define DD_PHASE_ID(id, name) DD_PHASE_##id,
+#define DD_PHASE_ID(id, name, way) DD_PHASE_##id,
   DD_PHASES(DD_PHASE_ID)
 #undef DD_PHASE_ID
       DD_PHASE_COUNT
 } dd_phase;
 const char *dd_phase_name(dd_phase p);
+dd_way dd_phase_way(dd_phase p);
 
 /** One thread's view of the team it runs in. */
 typedef struct dd_ctx {

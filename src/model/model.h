@@ -84,8 +84,9 @@ void dd_model_params_changed(dd_model *m);
 void dd_model_set_update(dd_model *m, int64_t update, double beta1, double beta2);
 void dd_model_fingerprint(const dd_model *m, char hex[33]);
 
-/** One micro-batch. idx, targets: [B][T], ids < V. micro: its index in the step, 0.. accumulation-1, in increasing
- *  order. rate[site]: dropout rates. step: the optimizer step, address of the masks. *loss: mean cross-entropy. */
+/** One micro-batch. idx, targets: [B][T], ids < V; T that of the options, or all of it within the rows of one slice.
+ *  micro: its index in the step, 0.. accumulation-1, in increasing order. rate[site]: dropout rates. step: the
+ *  optimizer step, address of the masks. *loss: mean cross-entropy. */
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
                                int64_t micro, int64_t step, const double rate[DD_SITES], double *loss);
 

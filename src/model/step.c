@@ -30,7 +30,7 @@ static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
 
 static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *backward, const float *w) {
   if (c->loop == DD_LOOPS) dd_barrier(c);
-  dd_pack_weights(c, forward, backward, w);
+  dd_pack_weights(c, forward, backward->data ? backward : NULL, w);
 }
 
 static void pack_weights(dd_ctx *c, dd_model *m) {

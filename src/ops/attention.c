@@ -34,7 +34,7 @@ static int64_t block_floats(int64_t T) { return (QBB + DD_MR_MAX) * dd_round_up(
 
 int64_t dd_attention_scratch(int64_t T, int64_t hs) {
   const int64_t rows = (QBB + DD_MR_MAX) * dd_round_up(hs, DD_NR_MAX);
-  /* k, v, k packed; scores, dp, dropped p; one packed operand (transposed blocks pad keys to MR); q, dy rows packed */
+  /* k, v, k packed; scores, dp, dropped p; one packed operand; q, dy rows packed */
   return 3 * pack_floats(T, hs) + 3 * block_floats(T) + (T + DD_MR_MAX) * (QBB + DD_MR_MAX) + 3 * rows + 16 * 16;
 }
 
@@ -44,11 +44,12 @@ static float *take(float **scratch, int64_t floats) {
   return p;
 }
 
-/* out[m][n] (+)= A[m][k_used] B[k_used][n] where B was packed with kk rows, of which the first k_used count. */
+/* out[m][n] = A[m][k_used] B[k_used][n], A packed, B packed with kk rows, of which the first k_used count. */
 static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_used, int64_t kk, const float *a,
-                       const float *b, float *out, int64_t ldo, dd_gemm_mode mode) {
-  for (int64_t j = 0; j < n; j += kn->nr)
-    kn->gemm(m, dd_min64(kn->nr, n - j), k_used, a, b + j * kk, out + j, ldo, mode);
+                       const float *b, float *out, int64_t ldo) {
+  const dd_operand left = {.data = a, .step = kn->mr, .panel = kn->mr * k_used};
+  const dd_operand right = {.data = b, .step = kn->nr, .panel = kn->nr * kk};
+  kn->gemm_strided(m, n, k_used, &left, &right, out, ldo, DD_GEMM_SET);
 }
 
 /* out (+)= A' B for the nq queries from q0 on: A [nq][keys] of scores where they lie, B [nq][hs] packed. out: [T][hs]
@@ -56,7 +57,8 @@ static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_use
 static void multiply_transposed(const dd_kernels *kn, int64_t q0, int64_t nq, const head *h, const float *a,
                                 const float *b, float *out) {
   const dd_operand packed = {.data = b, .step = kn->nr, .panel = kn->nr * nq};
-  const dd_operand before = {.data = a, .step = h->tpad, .panel = kn->mr}, here = {a + q0, h->tpad, kn->mr, NULL, 0};
+  const dd_operand before = {.data = a, .step = h->tpad, .panel = kn->mr},
+                   here = {.data = a + q0, .step = h->tpad, .panel = kn->mr};
   kn->gemm_strided(q0, h->hs, nq, &before, &packed, out, h->ld, DD_GEMM_CONTINUE);
   kn->gemm_strided(nq, h->hs, nq, &here, &packed, out + q0 * h->ld, h->ld, DD_GEMM_SET);
 }
@@ -95,7 +97,7 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
       }
       kn->pack_a(pa, nq, keys, score, h.tpad, 1);
       float *out = y + (bh / a->H * h.T + q0) * a->C + bh % a->H * h.hs;
-      gemm_short(kn, nq, h.hs, keys, q_end, pa, vp, out, a->C, DD_GEMM_SET);
+      gemm_short(kn, nq, h.hs, keys, q_end, pa, vp, out, a->C);
     }
   }
 }
@@ -142,7 +144,7 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
       multiply_transposed(kn, q0, nq, &h, dp, rows_q, dk); /* dK += dS' Q */
       kn->pack_a(pa, nq, keys, dp, h.tpad, 1);
-      gemm_short(kn, nq, h.hs, keys, h.T, pa, kp, dq + q0 * h.ld, h.ld, DD_GEMM_SET);
+      gemm_short(kn, nq, h.hs, keys, h.T, pa, kp, dq + q0 * h.ld, h.ld);
     }
   }
 }

@@ -25,25 +25,16 @@ static const float *packed_at(const dd_kernels *kn, const dd_packed *p, int64_t 
   return p->data + k0 * dd_round_up(p->n, kn->nr) + col0 * kc;
 }
 
-void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs) {
-  dd_enter(c, DD_PHASE_PACK);
-  const int64_t strips = dd_pieces(p->n, STRIP), blocks = dd_pieces(p->k, c->k->kc);
-  DD_FOR(c, i, strips * blocks) {
-    const int64_t k0 = i / strips * c->k->kc, col = i % strips * STRIP, kc = dd_min64(c->k->kc, p->k - k0);
-    float *dst = p->data + k0 * dd_round_up(p->n, c->k->nr) + col * kc;
-    c->k->pack_b(dst, kc, dd_min64(STRIP, p->n - col), src + k0 * rs + col * cs, rs, cs);
-  }
-}
-
 void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back, const float *w) {
   dd_enter(c, DD_PHASE_PACK);
   /* Square tiles of w, so that the second packing finds what the first one read. */
-  const int64_t out = forward->n, in = forward->k, kc = c->k->kc, nr = c->k->nr, across = dd_pieces(in, kc);
+  const int64_t out = forward ? forward->n : back->k, in = forward ? forward->k : back->n;
+  const int64_t kc = c->k->kc, nr = c->k->nr, across = dd_pieces(in, kc);
   DD_FOR(c, tile, dd_pieces(out, kc) * across) {
     const int64_t o = tile / across * kc, i = tile % across * kc, no = dd_min64(kc, out - o), ni = dd_min64(kc, in - i);
     const float *src = w + o * in + i;
-    c->k->pack_b(forward->data + i * dd_round_up(out, nr) + o * ni, ni, no, src, 1, in);
-    if (back->data) c->k->pack_b(back->data + o * dd_round_up(in, nr) + i * no, no, ni, src, in, 1);
+    if (forward) c->k->pack_b(forward->data + i * dd_round_up(out, nr) + o * ni, ni, no, src, 1, in);
+    if (back) c->k->pack_b(back->data + o * dd_round_up(in, nr) + i * no, no, ni, src, in, 1);
   }
 }
 

@@ -25,11 +25,8 @@ typedef struct dd_packed {
 } dd_packed;
 /** Floats that packing k x n takes in this tier. */
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n);
-/** Pack the matrix whose element (k, n) is src[k*rs + n*cs]. */
-void dd_pack(dd_ctx *c, const dd_packed *p, const float *src, int64_t rs, int64_t cs);
-
-/** Both packings of weights w [out][in]: forward (k = in, n = out) for x w', back (k = out, n = in; data may be NULL)
- *  for dy w. */
+/** Both packings of weights w [out][in]: forward (k = in, n = out) for x w', back (k = out, n = in) for dy w. Either may
+ *  be NULL. */
 void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back, const float *w);
 
 /** Called on each finished block of the product, while it is in cache: rows row0.., columns col0.. (col0 a multiple of
