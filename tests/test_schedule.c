@@ -17,7 +17,7 @@
 
 static const long double PI = 3.14159265358979323846264338327950288L;
 static const char *const names[] = {
-#define NAME(id, name, formula, help) [DD_SCHEDULE_##id] = name,
+#define NAME(id, name, ...) [DD_SCHEDULE_##id] = name,
     DD_SCHEDULES(NAME)
 #undef NAME
 };

@@ -87,6 +87,8 @@ static void test_defaults(void **state) {
     {"val_compare", "best"}, {"val_patience", "1"}, {"val_min_delta", "0"}, {"dropout_sites", "all"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
     {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"}, {"log_interval", "10"},
+    {"train_fraction", "1"}, {"schedules", "fixed,linear,exponential,cosine,val-loss"}, {"seeds", "5"}, {"grid", ""},
+    {"jobs", "0"}, {"shard", ""}, {"baseline", ""}, {"study", ""}, {"format", "html"}, {"plots", ""},
     {"dry_run", "false"}, {"sample_chars", "0"}, {"tier", "auto"}, {"slice", "0"}, {"recompute", "false"},
     {"threads", "0"},
     {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"}, {"repeats", "0"}, {"quick", "false"},
@@ -175,7 +177,7 @@ static void test_booleans_choices_seed(void **state) {
   }
   set_bad(s, "bias", "maybe", "bias must be true or false, not 'maybe'");
   set_bad(s, "bias", "", "true or false");
-#define CHECK_SCHEDULE(id, name, formula, help)                                                                      \
+#define CHECK_SCHEDULE(id, name, ...)                                                                                \
   set_ok(s, "schedule", name);                                                                                       \
   assert_int_equal(s->schedule, DD_SCHEDULE_##id);                                                                   \
   assert_string_equal(dd_settings_choice(s, DD_SETTING_schedule), name);
@@ -380,7 +382,8 @@ static void test_check(void **state) {
 
 /* A value of every setting that is not its default, hard for text where that is possible. */
 /* Settings that no run has. */
-static bool of_bench(const dd_setting *d) { return !(d->use & ~(unsigned)(DD_USE_BENCH | DD_USE_ONCE)); }
+/* No part of a run's configuration. */
+static bool foreign(const dd_setting *d) { return !(d->use & DD_USE_RUN); }
 
 static void unusual_value(const dd_setting *d, char *buf, size_t size) {
   switch (d->kind) {
@@ -403,8 +406,8 @@ static void test_json_round_trip(void **state) {
   set_ok(s, "preset", "small"); /* first: it would undo what stands before it */
   int of_runs = 0;
   for (int i = 0; (d = dd_setting_at(i)); i++) {
-    of_runs += !of_bench(d);
-    if (d->id == DD_SETTING_preset || of_bench(d)) continue;
+    of_runs += !foreign(d);
+    if (d->id == DD_SETTING_preset || foreign(d)) continue;
     char value[4096];
     unusual_value(d, value, sizeof value);
     set_ok(s, d->name, value);
@@ -413,7 +416,7 @@ static void test_json_round_trip(void **state) {
   assert_non_null(o);
   assert_int_equal(json_object_size(o), of_runs);
   for (int i = 0; (d = dd_setting_at(i)); i++) {
-    if (of_bench(d)) continue;
+    if (foreign(d)) continue;
     const json_t *v = json_object_get(o, d->name);
     assert_int_equal(json_is_integer(v), d->kind == DD_KIND_INT);
     assert_int_equal(json_is_real(v), d->kind == DD_KIND_REAL);

@@ -129,7 +129,7 @@ static void print_common_options(FILE *out, unsigned use, int width) {
 }
 
 static void print_schedules(FILE *out, int width) {
-#define SCHEDULE_ROW(id, name, formula, help) {name, formula ": " help},
+#define SCHEDULE_ROW(id, name, formula, uses, source, help) {name, formula ": " help},
   static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
   pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters, s = dropout-step)", rows,
         COUNT(rows), 16, width);

@@ -27,7 +27,7 @@ static double rate_VAL_LOSS(const dd_schedule *s, const dd_schedule_state *st, d
 }
 
 static rate_fn *const rates[DD_SCHEDULE_COUNT] = {
-#define ROW(id, name, formula, help) [DD_SCHEDULE_##id] = rate_##id,
+#define ROW(id, ...) [DD_SCHEDULE_##id] = rate_##id,
     DD_SCHEDULES(ROW)
 #undef ROW
 };

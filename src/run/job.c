@@ -15,59 +15,31 @@ static const enum dd_setting_id fixed_settings[] = {
     DD_SETTING_data,       DD_SETTING_tokenizer,
     DD_SETTING_batch_size, DD_SETTING_gradient_accumulation_steps,
     DD_SETTING_seed,       DD_SETTING_preset,
+    DD_SETTING_train_fraction,
 };
-/* Settings that change no bit of the result. */
-static const enum dd_setting_id harmless_settings[] = {
-    DD_SETTING_out,
-    DD_SETTING_resume,
-    DD_SETTING_overwrite,
-    DD_SETTING_dry_run,
-    DD_SETTING_eval_only,
-    DD_SETTING_tier,
-    DD_SETTING_threads,
-    DD_SETTING_slice,
-    DD_SETTING_recompute,
-    DD_SETTING_log_interval,
-    DD_SETTING_checkpoint_interval,
-    DD_SETTING_keep_checkpoints,
-    DD_SETTING_sample_chars,
-    DD_SETTING_prompt,
-    DD_SETTING_temperature,
-    DD_SETTING_top_k,
-    DD_SETTING_overflow,
-    DD_SETTING_weights,
-};
-
-/* Settings that only schedule val-loss listens to, directly or through when evaluations happen. */
-static const enum dd_setting_id val_loss_settings[] = {
-    DD_SETTING_eval_interval, DD_SETTING_eval_iters,  DD_SETTING_dropout_step, DD_SETTING_dropout_min,
-    DD_SETTING_dropout_max,   DD_SETTING_val_compare, DD_SETTING_val_patience, DD_SETTING_val_min_delta,
-};
-
-static int listed(enum dd_setting_id id, const enum dd_setting_id *list, size_t n) {
-  for (size_t i = 0; i < n; i++)
-    if (list[i] == id) return 1;
+static int is_fixed(enum dd_setting_id id) {
+  for (size_t i = 0; i < sizeof fixed_settings / sizeof *fixed_settings; i++)
+    if (fixed_settings[i] == id) return 1;
   return 0;
 }
-#define LISTED(id, list) listed(id, list, sizeof(list) / sizeof *(list))
 
 /* The configuration of a resumed run: its own, then what was given now. */
 static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpoint *c, dd_error *err) {
   char name[32], now[4096], was[4096];
   for (int i = 0; dd_setting_at(i); i++) {
     const enum dd_setting_id id = (enum dd_setting_id)i;
-    if (!dd_settings_is_set(given, id) || LISTED(id, harmless_settings)) continue;
+    if (!dd_settings_is_set(given, id) || dd_setting_is_harmless(i)) continue;
     snprintf(name, sizeof name, "%s", dd_setting_at(i)->name);
     int rc = dd_settings_get(given, name, now, sizeof now, err);
     if (!rc) rc = dd_settings_get(dd_checkpoint_settings(c), name, was, sizeof was, err);
     if (rc) return rc;
     if (strcmp(now, was) == 0 || id == DD_SETTING_data) continue; /* data is compared by its hash */
-    if (LISTED(id, fixed_settings))
+    if (is_fixed(id))
       return dd_fail(err, DD_E_CORRUPT,
                      "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
                      "a new run with another --out",
                      name, now, name, was);
-    if (LISTED(id, val_loss_settings) && dd_checkpoint_settings(c)->schedule != DD_SCHEDULE_VAL_LOSS) continue;
+    if (dd_settings_schedule_param(dd_checkpoint_settings(c), i) == DD_PARAM_UNUSED) continue;
     dd_say(j->cb, DD_WARNING, "resuming with %s = %s (was %s): the result will differ from an uninterrupted run", name,
            now, was);
   }
@@ -93,9 +65,10 @@ static int check_data(dd_job *j, dd_error *err) {
   const int64_t T = j->s->block_size;
   if (d->n_train <= T)
     return dd_fail(err, DD_E_USAGE,
-                   "%s has %lld training tokens, too few for a context of %lld; use a longer text or "
+                   "%s has %lld training tokens, too few for a context of %lld; use a longer text%s or "
                    "--block-size %lld",
-                   d->name, (long long)d->n_train, (long long)T, (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
+                   d->name, (long long)d->n_train, (long long)T, j->s->train_fraction < 1 ? ", a larger --train-fraction" : "",
+                   (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
   if (d->n_val < 2 || (j->s->eval_iters > 0 && d->n_val <= T))
     return dd_fail(err, DD_E_USAGE,
                    "%s has %lld validation tokens, too few for a context of %lld; use a longer text or a "
@@ -296,6 +269,7 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
                    "restore the text, or start a new run with another --out",
                    j->data->name, j->data->hash, dd_checkpoint_state(c)->data_hash);
   snprintf(j->s->data, sizeof j->s->data, "%s", j->data->spec);
+  if (j->s->train_fraction < 1) j->data->n_train = (int64_t)(j->s->train_fraction * (double)j->data->n_train);
   dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,
          (long long)j->data->n_train, (long long)j->data->n_val, j->data->vocab_size);
   return check_data(j, err);

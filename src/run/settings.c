@@ -11,19 +11,21 @@
 /* ---- the table ---- */
 
 #define ROW_NAME(list, id, name) name,
-#define SCHEDULE_NAME(id, name, formula, help) name,
+#define SCHEDULE_NAME(id, name, ...) name,
 static const char *const choices_TOKENIZERS[] = {DD_TOKENIZERS(ROW_NAME) NULL};
 static const char *const choices_COMPARES[] = {DD_COMPARES(ROW_NAME) NULL};
 static const char *const choices_CHECKPOINTS[] = {DD_CHECKPOINTS(ROW_NAME) NULL};
 static const char *const choices_OVERFLOWS[] = {DD_OVERFLOWS(ROW_NAME) NULL};
 static const char *const choices_WEIGHTS[] = {DD_WEIGHTS(ROW_NAME) NULL};
+static const char *const choices_FORMATS[] = {DD_FORMATS(ROW_NAME) NULL};
 static const char *const choices_PRESETS[] = {DD_PRESETS(ROW_NAME) NULL};
 static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL};
 #define choices_NONE NULL
 
 enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
-  PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH
+  PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH,
+  COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \

@@ -16,6 +16,7 @@ enum dd_tokenizer_id { DD_TOKENIZERS(DD_ENUM_ROW) DD_TOKENIZER_COUNT };
 enum dd_compare_id { DD_COMPARES(DD_ENUM_ROW) DD_COMPARE_COUNT };
 enum dd_checkpoint_id { DD_CHECKPOINTS(DD_ENUM_ROW) DD_CHECKPOINT_COUNT };
 enum dd_overflow_id { DD_OVERFLOWS(DD_ENUM_ROW) DD_OVERFLOW_COUNT };
+enum dd_format_id { DD_FORMATS(DD_ENUM_ROW) DD_FORMAT_COUNT };
 enum dd_preset_id { DD_PRESETS(DD_ENUM_ROW) DD_PRESET_COUNT };
 #undef DD_ENUM_ROW
 
@@ -32,7 +33,9 @@ typedef enum dd_setting_kind {
 
 /* Commands a setting is an option of, and DD_USE_ONCE (see settings.def). */
 enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32,
-       DD_USE_BENCH = 64 };
+       DD_USE_BENCH = 64, DD_USE_COMPARE = 128, DD_USE_REPORT = 256 };
+/** What a run can have: settings of other commands alone are no part of its configuration. */
+#define DD_USE_RUN (DD_USE_TRAIN | DD_USE_EVAL | DD_USE_SAMPLE | DD_USE_PREPARE | DD_USE_INFO)
 
 /* DD_SETTING_n_layer, DD_SETTING_n_head ...: index of a setting in the table and in dd_settings.set. */
 #define DD_ENUM_ROW(kind, name, ...) DD_SETTING_##name,
@@ -86,6 +89,13 @@ const char *dd_setting_group_title(int group);
 /** Key and value of row i of a preset; false after the last. */
 bool dd_preset_value(int preset, int i, const char **key, const char **value);
 
+/** True for settings that change no bit of a run's result: threads, tier, where it is written ... */
+bool dd_setting_is_harmless(int id);
+/** Is a setting a parameter of dropout schedules, and does the schedule chosen in s use it? The rate p0 is one that
+ *  every schedule uses. Settings of the evaluations count as parameters only for schedules that react to them. */
+typedef enum dd_param { DD_PARAM_NONE, DD_PARAM_UNUSED, DD_PARAM_USED } dd_param;
+dd_param dd_settings_schedule_param(const dd_settings *s, int id);
+
 /** Back to the default, not given. */
 void dd_settings_reset(dd_settings *s, enum dd_setting_id id);
 /** True when the setting was given explicitly. */
@@ -100,8 +110,9 @@ unsigned dd_settings_site_mask(const dd_settings *s);
 /** Do the settings fit together? DD_E_USAGE with a sentence that says what to change. */
 int dd_settings_check(const dd_settings *s, dd_error *err);
 
-/** Object with every setting that a run can have (those of bench alone are left out): numbers as numbers, reals that read back to the same bits (dump with
- *  JSON_REAL_PRECISION(17)), the seed as a string because JSON numbers are doubles elsewhere. NULL: out of memory. */
+/** Object with every setting that a run can have (DD_USE_RUN): numbers as numbers, reals that read back to the same
+ *  bits (dump with JSON_REAL_PRECISION(17)), the seed as a string because JSON numbers are doubles elsewhere. NULL: out
+ *  of memory. */
 json_t *dd_settings_to_json(const dd_settings *s);
 /** Set all keys of an object (they count as given); a preset first whatever the order. Unknown keys are errors. */
 int dd_settings_from_json(dd_settings *s, const json_t *object, dd_error *err);

@@ -3,6 +3,46 @@
 #include <stdio.h>
 #include <string.h>
 
+static const enum dd_setting_id harmless[] = {
+    DD_SETTING_out,          DD_SETTING_resume,           DD_SETTING_overwrite,           DD_SETTING_dry_run,
+    DD_SETTING_eval_only,    DD_SETTING_tier,             DD_SETTING_threads,             DD_SETTING_slice,
+    DD_SETTING_recompute,    DD_SETTING_log_interval,     DD_SETTING_checkpoint_interval, DD_SETTING_keep_checkpoints,
+    DD_SETTING_sample_chars, DD_SETTING_prompt,           DD_SETTING_temperature,         DD_SETTING_top_k,
+    DD_SETTING_overflow,     DD_SETTING_weights,
+};
+
+bool dd_setting_is_harmless(int id) {
+  for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
+    if ((int)harmless[i] == id) return true;
+  return !(dd_setting_at(id)->use & DD_USE_TRAIN); /* what other commands read */
+}
+
+/* Settings that schedules read, and which schedules do: any that has one of the bits; 0: all of them. */
+static const struct { enum dd_setting_id id; unsigned uses; } schedule_params[] = {
+    {DD_SETTING_schedule, 0},
+    {DD_SETTING_dropout, 0},
+    {DD_SETTING_dropout_sites, 0},
+    {DD_SETTING_dropout_final, DD_USES_FINAL},
+    {DD_SETTING_dropout_step, DD_USES_STEP},
+    {DD_SETTING_dropout_min, DD_USES_STEP},
+    {DD_SETTING_dropout_max, DD_USES_STEP},
+    {DD_SETTING_val_compare, DD_USES_VAL},
+    {DD_SETTING_val_patience, DD_USES_VAL},
+    {DD_SETTING_val_min_delta, DD_USES_VAL},
+    {DD_SETTING_eval_interval, DD_USES_EVALS},
+    {DD_SETTING_eval_iters, DD_USES_EVALS},
+};
+
+dd_param dd_settings_schedule_param(const dd_settings *s, int id) {
+#define USES_ROW(id, name, formula, uses, source, help) uses,
+  static const unsigned uses[] = {DD_SCHEDULES(USES_ROW)};
+  for (size_t i = 0; i < sizeof schedule_params / sizeof *schedule_params; i++)
+    if ((int)schedule_params[i].id == id)
+      return !schedule_params[i].uses || (schedule_params[i].uses & uses[s->schedule]) ? DD_PARAM_USED
+                                                                                       : DD_PARAM_UNUSED;
+  return DD_PARAM_NONE;
+}
+
 static int check_shape(const dd_settings *s, dd_error *err) {
   if (s->n_embd % s->n_head) {
     int64_t below = s->n_embd / s->n_head * s->n_head, head = s->n_head - 1;
@@ -59,7 +99,7 @@ json_t *dd_settings_to_json(const dd_settings *s) {
   json_t *object = json_object();
   const dd_setting *d;
   for (int i = 0; object && (d = dd_setting_at(i)); i++) {
-    if (!(d->use & ~(unsigned)(DD_USE_BENCH | DD_USE_ONCE))) continue; /* no matter of a run */
+    if (!(d->use & DD_USE_RUN)) continue; /* no matter of a run */
     const void *field = (const char *)s + d->offset;
     json_t *value = NULL;
     char text[4096];
