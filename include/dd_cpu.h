@@ -86,13 +86,30 @@ typedef struct dd_eval_record { /* one per evaluation */
 
 typedef enum dd_level { DD_DEBUG, DD_INFO, DD_WARNING } dd_level;
 
+typedef struct dd_study_job { /* a run of `compare` that trains now */
+  char name[200];
+  int64_t iter, max_iters;
+  double loss, val_loss, best_val_loss, dropout; /**< NaN before the first of them */
+  double eta_s;                                  /**< NaN: not known */
+} dd_study_job;
+
+typedef struct dd_study_status { /* several times a second */
+  int64_t cells;            /**< of the grid, of this shard */
+  int64_t finished, failed; /**< earlier calls' included */
+  int64_t elsewhere;        /**< being trained by another process */
+  int jobs;
+  const dd_study_job *job;  /**< [jobs] */
+  double elapsed_s, eta_s;  /**< eta_s of all: NaN when not known */
+} dd_study_status;
+
 typedef struct dd_callbacks { /* any of them may be NULL */
   void *user;
   void (*message)(void *user, dd_level level, const char *text); /**< one line, no newline */
   void (*phase)(void *user, const char *what, int64_t done, int64_t total); /**< inside long phases: "evaluate", ... */
   void (*step)(void *user, const dd_step_record *r);
   void (*eval)(void *user, const dd_eval_record *r);
-  void (*text)(void *user, const char *utf8, size_t n); /**< generated text, as it comes */
+  void (*text)(void *user, const char *utf8, size_t n); /**< generated text or a report, as it comes */
+  void (*study)(void *user, const dd_study_status *s);  /**< how far `compare` is */
   int (*should_stop)(void *user); /**< polled before every micro-batch and evaluation batch: 0 go on, 1 save and stop, 2 save and go on */
 } dd_callbacks;
 
@@ -118,12 +135,25 @@ typedef struct dd_eval_result {
   double bits_per_byte;
 } dd_eval_result;
 
+typedef struct dd_compare_result {
+  int64_t cells, finished, failed, elsewhere;
+  double seconds;          /**< of this process */
+  char dir[4096];
+  char report[4096];       /**< the HTML file */
+} dd_compare_result;
+
 /* ---- the jobs; each reads what it needs from the settings ---- */
 DD_API int dd_train(const dd_settings *s, const dd_callbacks *cb, dd_train_result *out, dd_error *err);
 /** Loss of run `s.run` (a run directory or checkpoint) over text `s.data`, with weights in format `s.weights`. */
 DD_API int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err);
 /** Generate text from run `s.run`: `s.num_samples` samples, the first of each group as it comes. */
 DD_API int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *out, dd_error *err);
+/** Train a grid of schedules x seeds x other options in `s.out`, several runs at once, each in a child process, then
+ *  report; continues what an earlier call left. command: how to repeat the call, kept with the results; may be NULL.
+ *  Forks: call it while the process has no other threads. A failed run does not stop the others; its status is returned
+ *  when all are done. */
+DD_API int dd_compare(const dd_settings *s, const char *command, const dd_callbacks *cb, dd_compare_result *out,
+                      dd_error *err);
 /** Turn text `s.data` into train.bin, val.bin and meta.json in directory `s.out`. */
 DD_API int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 /** Facts of machine and build, one message per line. */

@@ -31,6 +31,8 @@ typedef struct dd_progress {
   dd_eval_record eval;
   char phase[64];        /* "" outside long phases */
   int64_t phase_done, phase_total;
+  int board_lines;       /* lines of the table of runs on the screen; 0: the live line is one line, or none */
+  double board_at;       /* monotonic seconds of the last plain status line of a study */
 } dd_progress;
 
 struct dd_cli {
@@ -90,6 +92,16 @@ void dd_progress_tick(dd_progress *p);
 void dd_progress_clear(dd_progress *p);
 /** "1:02:03" or "2:03" into out. */
 void dd_format_time(char *out, size_t size, double seconds);
+/** Append a bar of `cells` columns, brackets not counted, that is filled to `fraction`. */
+void dd_progress_bar(const dd_progress *p, char *out, size_t size, int cells, double fraction);
 /** The live line for a width, without control characters (color apart): also what tests look at. */
 void dd_progress_line(const dd_progress *p, int width, char *out, size_t size);
+
+/* ---- board.c ---- */
+/** How far a study is: a table of its runs on a terminal, a plain line every few minutes elsewhere. */
+void dd_progress_study(dd_progress *p, const dd_study_status *s);
+/** The table for a terminal of that size, lines without control characters (colour apart); returns their number. */
+int dd_board_text(const dd_progress *p, const dd_study_status *s, int width, int rows, char *out, size_t size);
+/** Lines of the terminal behind fd, 24 when it tells none. */
+int dd_terminal_rows(int fd);
 #endif

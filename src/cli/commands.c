@@ -117,6 +117,7 @@ static void on_phase(void *user, const char *what, int64_t done, int64_t total) 
   dd_progress_phase(&((dd_cli *)user)->progress, what, done, total);
 }
 static void on_step(void *user, const dd_step_record *r) { dd_progress_step(&((dd_cli *)user)->progress, r); }
+static void on_study(void *user, const dd_study_status *s) { dd_progress_study(&((dd_cli *)user)->progress, s); }
 static void on_eval(void *user, const dd_eval_record *r) { dd_progress_eval(&((dd_cli *)user)->progress, r); }
 
 /* Text as it comes; with --json it is kept for the result. */
@@ -148,9 +149,11 @@ static int on_should_stop(void *user) {
   dd_progress_tick(&cli->progress);
   if (stop_requested && !cli->stop_announced) {
     cli->stop_announced = true;
-    bool train = cli->command->use & DD_USE_TRAIN;
-    dd_progress_message(&cli->progress, DD_INFO, train ? "stopping: saving a checkpoint (Ctrl-C again: stop at once)"
-                                                       : "stopping (Ctrl-C again: stop at once)");
+    const unsigned use = cli->command->use;
+    dd_progress_message(&cli->progress, DD_INFO,
+                        use & DD_USE_COMPARE ? "stopping: every run saves a checkpoint (Ctrl-C again: stop at once)"
+                        : use & DD_USE_TRAIN ? "stopping: saving a checkpoint (Ctrl-C again: stop at once)"
+                                             : "stopping (Ctrl-C again: stop at once)");
   }
   if (stop_requested) return 1;
   if (cli->out_errno && (cli->command->use & DD_USE_SAMPLE)) return 1; /* nobody reads: do not generate on */
@@ -161,7 +164,7 @@ static int on_should_stop(void *user) {
 
 static dd_callbacks callbacks_of(dd_cli *cli) {
   return (dd_callbacks){.user = cli, .message = on_message, .phase = on_phase, .step = on_step, .eval = on_eval,
-                        .text = on_text, .should_stop = on_should_stop};
+                        .text = on_text, .study = on_study, .should_stop = on_should_stop};
 }
 
 /* ---- results ---- */
@@ -368,6 +371,54 @@ static int run_bench(dd_cli *cli, dd_error *err) {
   return rc;
 }
 
+/* The call in words that repeat it: what was given and decides the results. */
+static void call_text(const dd_cli *cli, char *out, size_t size) {
+  snprintf(out, size, "dd-cpu %s", cli->command->name);
+  const dd_setting *d;
+  for (int i = 0; (d = dd_setting_at(i)); i++) {
+    char value[4096], name[64];
+    const bool how = i == DD_SETTING_jobs || i == DD_SETTING_shard || i == DD_SETTING_dry_run;
+    if (!dd_settings_is_set(cli->settings, (enum dd_setting_id)i) || !(d->use & cli->command->use) || how) continue;
+    if (dd_setting_is_harmless(i) && !(d->use & DD_USE_COMPARE)) continue;
+    if (dd_settings_get(cli->settings, d->name, value, sizeof value, NULL)) continue;
+    snprintf(name, sizeof name, "%s", d->name);
+    for (char *p = name; *p; p++)
+      if (*p == '_') *p = '-';
+    const char *quote = value[strcspn(value, " \t\n'\"*?;&|<>()$`\\")] || !*value ? "'" : "";
+    const size_t n = strlen(out);
+    snprintf(out + n, size - n, " --%s %s%s%s", name, quote, value, quote);
+  }
+}
+
+static int run_compare(dd_cli *cli, dd_error *err) {
+  dd_compare_result r = {0};
+  dd_callbacks cb = callbacks_of(cli);
+  char call[16384], time[32];
+  int rc = dd_settings_check(cli->settings, err);
+  if (rc) return rc;
+  call_text(cli, call, sizeof call);
+  catch_signals();
+  rc = dd_compare(cli->settings, call, &cb, &r, err);
+  dd_progress_clear(&cli->progress);
+  dd_format_time(time, sizeof time, r.seconds);
+  if (*r.dir && cli->json) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string("compare"));
+    json_object_set_new(o, "status", json_integer(rc));
+    json_object_set_new(o, "cells", json_integer(r.cells));
+    json_object_set_new(o, "finished", json_integer(r.finished));
+    json_object_set_new(o, "failed", json_integer(r.failed));
+    json_object_set_new(o, "elsewhere", json_integer(r.elsewhere));
+    add_real(o, "seconds", r.seconds);
+    json_object_set_new(o, "dir", json_string(r.dir));
+    json_object_set_new(o, "report", json_string(r.report));
+    out_json(cli, o);
+  } else if (*r.dir)
+    out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time, r.dir,
+               *r.report ? ", report in " : "", r.report);
+  return rc;
+}
+
 static const char *const train_examples[] = {
   "train                        # the paper's setting on Tiny Shakespeare",
   "train --preset small         # nanoGPT's recipe for CPUs",
@@ -383,6 +434,11 @@ static const char *const sample_examples[] = {
 static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
+static const char *const compare_examples[] = {
+  "compare --preset small --dropout 0.2 --seeds 8 -o studies/small   # the paper's five schedules",
+  "compare --schedules fixed,late,curriculum --seeds 5 -t 32",
+  "compare --grid 'n_layer=6,12;dropout=0.1,0.2' -o studies/depth",
+  "compare -o studies/shared --shard 2/4        # second of four machines that share a file system", NULL};
 static const char *const bench_examples[] = {
   "bench                        # everything, quickly",
   "bench products --preset paper,small -t 1,2 --json new.json",
@@ -391,6 +447,8 @@ static const char *const bench_examples[] = {
 static const dd_command commands[] = {
   {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples,
    false},
+  {"compare", "train schedules x seeds and settle which is best", DD_USE_TRAIN | DD_USE_COMPARE, NULL, 0, run_compare,
+   compare_examples, false},
   {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, false},
   {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, false},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,

@@ -41,6 +41,11 @@ int dd_terminal_width(int fd) {
   return n >= 20 && n <= 1000 ? (int)n : 80;
 }
 
+int dd_terminal_rows(int fd) {
+  struct winsize size;
+  return !ioctl(fd, TIOCGWINSZ, &size) && size.ws_row > 0 ? size.ws_row : 24;
+}
+
 /* Print words from column `at` on, breaking before `width`, continued at column `indent`; ends the line. */
 static void wrap(FILE *out, const char *text, int at, int indent, int width) {
   if (width < indent + 24) width = indent + 24;

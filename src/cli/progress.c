@@ -77,8 +77,7 @@ static void format_rate(char *out, size_t size, double v) {
   else snprintf(out, size, "%.1f tok/s", v);
 }
 
-/* `cells` columns of bar, `fraction` of them filled, brackets not counted. */
-static void append_bar(const dd_progress *p, char *out, size_t size, int cells, double fraction) {
+void dd_progress_bar(const dd_progress *p, char *out, size_t size, int cells, double fraction) {
   int full = (int)(fraction * cells);
   append(out, size, p->unicode ? "" : "[");
   if (p->color) append(out, size, GREEN);
@@ -142,7 +141,7 @@ void dd_progress_line(const dd_progress *p, int width, char *out, size_t size) {
   for (int i = 0; i < PARTS; i++) {
     if (i == BAR ? !bar : !text[i][0]) continue;
     if (i) append(out, size, "  ");
-    if (i == BAR) append_bar(p, out, size, cells, fraction);
+    if (i == BAR) dd_progress_bar(p, out, size, cells, fraction);
     else if (p->color && (i == LOSS || i == VAL)) {
       append(out, size, BOLD);
       append(out, size, text[i]);
@@ -171,7 +170,9 @@ void dd_progress_tick(dd_progress *p) {
 
 void dd_progress_clear(dd_progress *p) {
   if (!p->drawn) return;
-  fputs(CLEAR_LINE, p->stream);
+  if (p->board_lines > 1) fprintf(p->stream, "\033[%dA", p->board_lines - 1);
+  fputs(p->board_lines ? "\r\033[J" : CLEAR_LINE, p->stream);
+  p->board_lines = 0;
   fflush(p->stream);
   p->drawn = false;
 }

@@ -4,6 +4,7 @@
 #include <stdint.h>
 
 static inline int64_t dd_min64(int64_t a, int64_t b) { return a < b ? a : b; }
+static inline int64_t dd_max64(int64_t a, int64_t b) { return a > b ? a : b; }
 /** n rounded up to a multiple of unit. */
 static inline int64_t dd_round_up(int64_t n, int64_t unit) { return (n + unit - 1) / unit * unit; }
 /** Number of pieces of `unit` that n items make. */

@@ -78,31 +78,121 @@ double dd_machine_quota(const char *root) {
   return best;
 }
 
+/* Processors of a list such as "0,64" or "0-1,8-9". */
+static void parse_cpu_list(const char *p, cpu_set_t *set) {
+  CPU_ZERO(set);
+  while (*p && *p != '\n') {
+    char *end;
+    const long a = strtol(p, &end, 10);
+    if (end == p) break;
+    long b = a;
+    if (*end == '-') b = strtol(end + 1, &end, 10);
+    for (long s = a; s <= b && s >= 0 && s < CPU_SETSIZE; s++) CPU_SET((int)s, set);
+    p = *end == ',' ? end + 1 : end;
+  }
+}
+
+static int first_of(const cpu_set_t *set) {
+  for (int i = 0; i < CPU_SETSIZE; i++)
+    if (CPU_ISSET(i, set)) return i;
+  return -1;
+}
+
+/* The processors of `among` that share a core with this one. */
+static int core_of(const char *root, int cpu, const cpu_set_t *among, cpu_set_t *core) {
+  char path[128], line[256];
+  snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", cpu);
+  if (!read_line(root, path, line, sizeof line)) return 0;
+  parse_cpu_list(line, core);
+  CPU_AND(core, core, among);
+  return CPU_ISSET(cpu, core);
+}
+
 int dd_machine_cores(const char *root) {
-  cpu_set_t set;
+  cpu_set_t set, core;
   if (!allowed(&set)) return 0;
   int cores = 0;
   for (int i = 0; i < CPU_SETSIZE; i++) {
     if (!CPU_ISSET(i, &set)) continue;
-    char path[128], line[256];
-    snprintf(path, sizeof path, "/sys/devices/system/cpu/cpu%d/topology/thread_siblings_list", i);
-    if (!read_line(root, path, line, sizeof line)) return 0;
-    /* Count a core at its first sibling that we may use: lists look like "0,64" or "0-1". */
-    int first = -1;
-    for (char *p = line; *p && first < 0;) {
-      char *end;
-      const long a = strtol(p, &end, 10);
-      if (end == p) break;
-      long b = a;
-      if (*end == '-') b = strtol(end + 1, &end, 10);
-      for (long s = a; s <= b && s < CPU_SETSIZE && first < 0; s++)
-        if (CPU_ISSET((int)s, &set)) first = (int)s;
-      p = *end == ',' ? end + 1 : end;
-      if (*p == '\n') break;
-    }
-    if (first == i) cores++;
+    if (!core_of(root, i, &set, &core)) return 0;
+    cores += first_of(&core) == i;
   }
   return cores;
+}
+
+/* ---- blocks of processors ---- */
+
+enum { NODES_MAX = 256 };
+
+/* What a block is made of: a core with its hyperthreads, or one processor. */
+typedef struct unit {
+  cpu_set_t cpus;
+  int node, taken;
+} unit;
+
+static int node_of(const char *root, int cpu) {
+  for (int node = 0; node < NODES_MAX; node++) {
+    char path[128], line[4096];
+    cpu_set_t set;
+    snprintf(path, sizeof path, "/sys/devices/system/node/node%d/cpulist", node);
+    if (!read_line(root, path, line, sizeof line)) continue; /* numbers may have gaps */
+    parse_cpu_list(line, &set);
+    if (CPU_ISSET(cpu, &set)) return node;
+  }
+  return 0;
+}
+
+/* Units in the order of node, core, hyperthread. */
+static int find_units(const char *root, int whole_cores, unit *u) {
+  cpu_set_t set, core;
+  int n = 0;
+  if (!allowed(&set)) return 0;
+  for (int i = 0; i < CPU_SETSIZE; i++) {
+    if (!CPU_ISSET(i, &set)) continue;
+    if (!core_of(root, i, &set, &core)) {
+      CPU_ZERO(&core);
+      CPU_SET(i, &core);
+    }
+    if (first_of(&core) != i) continue;
+    const int node = node_of(root, i);
+    for (int c = i; c < CPU_SETSIZE; c++) {
+      if (!CPU_ISSET(c, &core)) continue;
+      u[n] = (unit){.node = node};
+      if (whole_cores) u[n].cpus = core;
+      else CPU_SET(c, &u[n].cpus);
+      n++;
+      if (whole_cores) break;
+    }
+  }
+  return n;
+}
+
+/* Take `threads` free units of one node, or of any when node < 0. */
+static int take_block(unit *u, int n, int node, int threads, cpu_set_t *block) {
+  int found = 0;
+  for (int i = 0; i < n; i++) found += !u[i].taken && (node < 0 || u[i].node == node);
+  if (found < threads) return 0;
+  CPU_ZERO(block);
+  for (int i = 0; i < n && threads; i++)
+    if (!u[i].taken && (node < 0 || u[i].node == node)) {
+      CPU_OR(block, block, &u[i].cpus);
+      u[i].taken = 1;
+      threads--;
+    }
+  return 1;
+}
+
+int dd_machine_blocks(const char *root, int threads, int jobs, cpu_set_t *block) {
+  unit *u = malloc(CPU_SETSIZE * sizeof *u);
+  int made = 0;
+  if (!u) return 0;
+  int n = find_units(root, 1, u);
+  if (n < (int64_t)threads * jobs) n = find_units(root, 0, u);
+  for (int node = 0; node < NODES_MAX && made < jobs; node++)
+    while (made < jobs && take_block(u, n, node, threads, block + made)) made++;
+  while (made < jobs && take_block(u, n, -1, threads, block + made)) made++;
+  free(u);
+  return made;
 }
 
 /* Leading positive integer of an environment variable ("8", "4,2"), else 0. */

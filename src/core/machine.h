@@ -3,6 +3,7 @@
 #define DD_CORE_MACHINE_H
 #include "core/error.h"
 #include "simd.h"
+#include <sched.h>
 
 /** Processors in the affinity mask. */
 int dd_machine_cpus(void);
@@ -14,6 +15,10 @@ int dd_machine_threads(int64_t asked, char *why, size_t size);
 double dd_machine_quota(const char *root);
 /** Physical cores among the processors of the affinity mask (sysfs topology), 0 when not known. */
 int dd_machine_cores(const char *root);
+/** Give each of `jobs` jobs its own processors: block[i] gets `threads` physical cores with their hyperthreads, or, when
+ *  there are not that many cores, `threads` processors; all of one memory node as far as the nodes hold them. Returns
+ *  how many blocks there are, at most jobs; fewer when the processors do not suffice. root: "" or a test tree. */
+int dd_machine_blocks(const char *root, int threads, int jobs, cpu_set_t *block);
 /** Model name of the processor, e.g. from /proc/cpuinfo. */
 void dd_machine_name(char *out, size_t size);
 /** Memory in bytes that this process may still take (MemAvailable, cgroup limit), 0 when not known. */

@@ -112,8 +112,14 @@ static void event_next(event *e) {
 #endif
 }
 
+/* Set once in a process that was given processors of its own, before it makes a team. */
+static int places_ignored;
+void dd_openmp_ignore_places(void) { places_ignored = 1; }
+
 /* Places to bind to: 0 when OpenMP binds nothing. */
-static int bound_places(void) { return omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places(); }
+static int bound_places(void) {
+  return places_ignored || omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
+}
 
 static int place_set(int place, cpu_set_t *set) {
   int ids[CPU_SETSIZE];

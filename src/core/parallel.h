@@ -77,6 +77,9 @@ void dd_team_eager(dd_team *t, int eager);
 /** Processors of all OpenMP places (OMP_PROC_BIND, OMP_PLACES), set in the bitmap of `size` bytes; 0 when OpenMP binds
  *  nothing. With binding, the library pins the first thread at start-up, so that its own mask says one processor. */
 int dd_openmp_places(void *bitmap, size_t size);
+/** From now on the affinity mask of this process decides and OpenMP's places do not: for a child process that was given
+ *  processors of its own. Before the first team. */
+void dd_openmp_ignore_places(void);
 
 /** Wait for all threads; everything written before is visible after. */
 void dd_barrier(dd_ctx *c);

@@ -1,0 +1,421 @@
+/* `dd-cpu compare`: run every cell of a grid that is not finished, several at once, and report. There is no
+ * coordinator: what is done is what the run directories hold, and who trains in one holds its lock. */
+#include "core/file.h"
+#include "core/ints.h"
+#include "core/machine.h"
+#include "run/checkpoint.h"
+#include "run/dataset.h"
+#include "run/evaluate.h"
+#include "run/rundir.h"
+#include "study/cost.h"
+#include "study/grid.h"
+#include "study/packing.h"
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#define POLL_NANOSECONDS 50000000
+
+typedef enum state { TO_DO, RUNNING, FINISHED, FAILED, ELSEWHERE } state;
+
+typedef struct place { /* a job's: its processors and what runs there */
+  dd_worker worker;
+  size_t cell;
+  dd_settings *s;
+  const dd_callbacks *cb; /* in the child */
+} place;
+
+typedef struct study {
+  const dd_settings *given;
+  const dd_callbacks *cb;
+  char dir[4096];
+  int vocab;
+  dd_grid grid;
+  state *state; /* [grid.n] */
+  dd_packing packing;
+  place *place; /* [packing.jobs] */
+  dd_study_job *jobs;
+  double started, run_seconds; /* of the runs that ended: their sum, for the ETA */
+  int64_t ended;
+  int stopping;
+  dd_error first; /* what the first run that failed said */
+} study;
+
+/* ---- in the child ---- */
+
+static void child_step(void *user, const dd_step_record *r) {
+  dd_slot *slot = user;
+  slot->loss = r->loss;
+  slot->dropout = r->dropout;
+  slot->eta_s = r->eta_s;
+  slot->ms_per_iter = r->ms_per_iter;
+  slot->iter = r->iter;
+}
+
+static void child_eval(void *user, const dd_eval_record *r) {
+  dd_slot *slot = user;
+  slot->val_loss = r->val_loss;
+  slot->best_val_loss = r->best_val_loss;
+  slot->best_iter = r->best_iter;
+  slot->dropout = r->dropout;
+  slot->iter = r->iter;
+}
+
+static int child_should_stop(void *user) { return dd_slot_should_stop(user); }
+
+static int train_cell(void *arg, dd_slot *slot) {
+  const place *p = arg;
+  const dd_callbacks cb = {.user = slot, .step = child_step, .eval = child_eval, .should_stop = child_should_stop};
+  dd_train_result r = {0};
+  const int rc = dd_train(p->s, &cb, &r, &slot->error);
+  slot->best_val_loss = r.best_val_loss;
+  slot->best_iter = r.best_iter;
+  slot->iter = r.iter;
+  slot->seconds = r.seconds;
+  snprintf(slot->fingerprint, sizeof slot->fingerprint, "%s", r.fingerprint);
+  return rc;
+}
+
+/* ---- what is there ---- */
+
+/* A run in the cell's directory must be the cell's: every setting that matters to it is the same. */
+static int check_config(const char *dir, const char *name, const dd_settings *s, dd_error *err) {
+  json_t *config;
+  int rc = dd_run_config_read(dir, &config, err);
+  dd_settings *own = dd_settings_create();
+  if (!rc && !own) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+  if (!rc && (rc = dd_settings_from_json(own, json_object_get(config, "settings"), err)))
+    rc = dd_fail_prefix(err, "%s: ", dir);
+  const dd_setting *d;
+  for (int i = 0; !rc && (d = dd_setting_at(i)); i++) {
+    char was[4096] = "", now[4096] = "";
+    if (dd_setting_is_harmless(i) || i == DD_SETTING_data || i == DD_SETTING_tokenizer || i == DD_SETTING_preset ||
+        dd_settings_schedule_param(s, i) == DD_PARAM_UNUSED)
+      continue;
+    dd_settings_get(own, d->name, was, sizeof was, NULL);
+    dd_settings_get(s, d->name, now, sizeof now, NULL);
+    if (strcmp(was, now))
+      rc = dd_fail(err, DD_E_CORRUPT, "%s was trained with %s = %s, cell %s has %s; move it away or take another --out",
+                   dir, d->name, was, name, now);
+  }
+  dd_settings_destroy(own);
+  json_decref(config);
+  return rc;
+}
+
+/* TEMPORARY until runs.h */
+static int dd_run_is_finished(const char *dir, int64_t max_iters) {
+  char path[4096], *text, want[64];
+  size_t n;
+  snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
+  if (dd_file_read_all(path, 1 << 28, &text, &n, NULL)) return 0;
+  snprintf(want, sizeof want, "\"type\":\"step\",\"iter\":%lld,", (long long)max_iters);
+  char want2[64];
+  snprintf(want2, sizeof want2, "\"type\": \"step\", \"iter\": %lld,", (long long)max_iters);
+  int ok = strstr(text, want) || strstr(text, want2);
+  free(text);
+  return ok;
+}
+
+static int has_checkpoint(const char *dir) {
+  char path[4096];
+  return dd_run_find_checkpoint(dir, "latest", path, sizeof path, NULL) == DD_OK;
+}
+
+/* State of a cell's directory; for one that is to be run, the flags of s that continue or begin it. */
+static int look(const study *y, size_t cell, dd_settings *s, state *out, dd_error *err) {
+  char config[4096];
+  int rc = dd_path_join(config, sizeof config, s->out, "config.json", err);
+  *out = TO_DO;
+  if (rc) return rc;
+  if (!dd_is_file(config)) { /* nothing yet, or what a kill left before there was a configuration */
+    s->overwrite = dd_is_dir(s->out);
+    return DD_OK;
+  }
+  if ((rc = check_config(s->out, y->grid.cells[cell].name, s, err))) return rc;
+  if (dd_run_is_finished(s->out, s->max_iters)) *out = FINISHED;
+  s->resume = has_checkpoint(s->out);
+  s->overwrite = !s->resume;
+  return DD_OK;
+}
+
+static int look_at_all(study *y, dd_error *err) {
+  for (size_t i = 0; i < y->grid.n; i++) {
+    dd_settings *s;
+    int rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
+    if (rc) return rc;
+    rc = look(y, i, s, y->state + i, err);
+    dd_settings_destroy(s);
+    if (rc) return rc;
+  }
+  return DD_OK;
+}
+
+static int64_t count(const study *y, state s) {
+  int64_t n = 0;
+  for (size_t i = 0; i < y->grid.n; i++) n += y->state[i] == s;
+  return n;
+}
+
+/* ---- running ---- */
+
+static const char *cell_name(const study *y, size_t cell) { return y->grid.cells[cell].name; }
+
+/* Seconds until all is done, from what runs that ended took, or else from what those that run expect. */
+static double remaining(const study *y) {
+  double each = y->ended ? y->run_seconds / (double)y->ended : NAN, running = 0, longest = 0;
+  int n = 0;
+  for (int i = 0; i < y->packing.jobs; i++) {
+    const dd_slot *slot = y->place[i].worker.slot;
+    if (!slot || isnan(slot->eta_s)) continue;
+    const double whole = dd_now() - y->place[i].worker.started + slot->eta_s;
+    if (!y->ended) each = n ? (each * n + whole) / (n + 1) : whole;
+    n++;
+    running += slot->eta_s;
+    longest = fmax(longest, slot->eta_s);
+  }
+  const double waiting = (double)count(y, TO_DO);
+  if (waiting > 0 && isnan(each)) return NAN;
+  return fmax(longest, (running + (waiting > 0 ? waiting * each : 0)) / y->packing.jobs);
+}
+
+static void show(study *y) {
+  if (!y->cb || !y->cb->study) return;
+  for (int i = 0; i < y->packing.jobs; i++) {
+    const dd_slot *slot = y->place[i].worker.slot;
+    dd_study_job *j = y->jobs + i;
+    if (!slot) {
+      *j = (dd_study_job){0};
+      continue;
+    }
+    *j = (dd_study_job){.iter = slot->iter,
+                        .max_iters = y->place[i].s->max_iters,
+                        .loss = slot->loss,
+                        .val_loss = slot->val_loss,
+                        .best_val_loss = slot->best_val_loss,
+                        .dropout = slot->dropout,
+                        .eta_s = slot->eta_s};
+    snprintf(j->name, sizeof j->name, "%s", cell_name(y, y->place[i].cell));
+  }
+  const dd_study_status status = {.cells = (int64_t)y->grid.n,
+                                  .finished = count(y, FINISHED),
+                                  .failed = count(y, FAILED),
+                                  .elsewhere = count(y, ELSEWHERE),
+                                  .jobs = y->packing.jobs,
+                                  .job = y->jobs,
+                                  .elapsed_s = dd_now() - y->started,
+                                  .eta_s = remaining(y)};
+  y->cb->study(y->cb->user, &status);
+}
+
+static void say_end(const study *y, const place *p, state s) {
+  const dd_slot *slot = p->worker.slot;
+  const long long done = count(y, FINISHED), all = (long long)y->grid.n;
+  const double left = remaining(y);
+  char eta[48] = "";
+  if (!isnan(left) && left >= 1) snprintf(eta, sizeof eta, ", about %.0f %s left", left < 120 ? left : left / 60, left < 120 ? "s" : "min");
+  if (s == FINISHED)
+    dd_say(y->cb, DD_INFO, "%lld/%lld %s: best val %.4f at %lld, %.0f s, fingerprint %.8s%s", done, all,
+           cell_name(y, p->cell), slot->best_val_loss, (long long)slot->best_iter, slot->seconds, slot->fingerprint, eta);
+  else if (s == FAILED) dd_say(y->cb, DD_WARNING, "%s failed: %s", cell_name(y, p->cell), slot->error.message);
+  else if (s == ELSEWHERE) dd_say(y->cb, DD_INFO, "%s is being trained by another process", cell_name(y, p->cell));
+}
+
+/* Take in what ended at a place. */
+static void collect(study *y, place *p) {
+  dd_slot *slot = p->worker.slot;
+  state s = FAILED;
+  if (slot->rc == DD_OK) s = FINISHED;
+  else if (slot->rc == DD_E_LOCKED) s = ELSEWHERE;
+  else if (slot->rc == DD_E_STOPPED) s = TO_DO;
+  y->state[p->cell] = s;
+  if (s == FINISHED) y->run_seconds += dd_now() - p->worker.started, y->ended++;
+  if (s == FAILED && !y->first.code)
+    dd_fail(&y->first, (dd_status)slot->rc, "%s: %.900s", cell_name(y, p->cell), slot->error.message);
+  say_end(y, p, s);
+  dd_worker_release(&p->worker);
+  dd_settings_destroy(p->s);
+  p->s = NULL;
+}
+
+/* Begin the next cell at a free place; nothing when none is left. */
+static int begin(study *y, int i, dd_error *err) {
+  place *p = y->place + i;
+  for (size_t c = 0; c < y->grid.n; c++) {
+    if (y->state[c] != TO_DO) continue;
+    p->cell = c;
+    int rc = dd_grid_settings(&y->grid, c, y->dir, &p->s, err);
+    if (rc) return rc;
+    p->s->threads = y->packing.threads;
+    p->s->sample_chars = 0;
+    /* Once more: another process may have finished it in the meantime. */
+    if ((rc = look(y, c, p->s, y->state + c, err)) || y->state[c] == FINISHED) {
+      dd_settings_destroy(p->s);
+      p->s = NULL;
+      if (rc) return rc;
+      continue;
+    }
+    rc = dd_worker_start(&p->worker, train_cell, p, y->packing.block ? y->packing.block + i : NULL, err);
+    if (rc) return rc;
+    y->state[c] = RUNNING;
+    return DD_OK;
+  }
+  return DD_OK;
+}
+
+static int run_all(study *y, dd_error *err) {
+  int rc = DD_OK, busy = 0;
+  do {
+    if (!y->stopping && (rc || dd_should_stop(y->cb) == 1)) {
+      y->stopping = 1;
+      for (int i = 0; i < y->packing.jobs; i++)
+        if (y->place[i].worker.slot) atomic_store(&y->place[i].worker.slot->stop, 1);
+    }
+    busy = 0;
+    for (int i = 0; i < y->packing.jobs; i++) {
+      place *p = y->place + i;
+      if (p->worker.slot && dd_worker_ended(&p->worker)) collect(y, p);
+      if (!p->worker.slot && !y->stopping && !rc) rc = begin(y, i, err);
+      busy += p->worker.slot != NULL;
+    }
+    show(y);
+    if (busy) nanosleep(&(struct timespec){.tv_nsec = POLL_NANOSECONDS}, NULL);
+  } while (busy || (rc && !y->stopping));
+  return rc;
+}
+
+static int run_pending(study *y, dd_error *err) {
+  const size_t pending = (size_t)count(y, TO_DO);
+  if (!pending) return DD_OK;
+  if (!y->given->jobs && pending > 1) dd_say(y->cb, DD_INFO, "measuring how many runs go best at once");
+  int rc = dd_packing_choose(&y->packing, y->given, y->vocab, pending, y->cb, err);
+  if (rc) return rc;
+  dd_say(y->cb, DD_INFO, "%zu runs to do, %d at once with %d thread%s each (%s)", pending, y->packing.jobs,
+         y->packing.threads, y->packing.threads > 1 ? "s" : "", y->packing.why);
+  y->place = calloc((size_t)y->packing.jobs, sizeof *y->place);
+  y->jobs = calloc((size_t)y->packing.jobs, sizeof *y->jobs);
+  if (!y->place || !y->jobs) return dd_fail(err, DD_E_RUNTIME, "out of memory for jobs");
+  return run_all(y, err);
+}
+
+/* ---- around it ---- */
+
+static int parse_shard(const char *text, int *i, int *n, dd_error *err) {
+  int used = 0;
+  *i = *n = 1;
+  if (!*text) return DD_OK;
+  if (sscanf(text, "%5d/%5d%n", i, n, &used) != 2 || text[used] || *n < 1 || *i < 1 || *i > *n)
+    return dd_fail(err, DD_E_USAGE, "shard must be I/N with 1 <= I <= N, as 2/4 for the second of four, not '%.40s'", text);
+  return DD_OK;
+}
+
+static int check_given(const dd_settings *s, dd_error *err) {
+  static const struct { enum dd_setting_id id; const char *instead; } foreign[] = {
+      {DD_SETTING_schedule, "name the schedules with --schedules"},
+      {DD_SETTING_resume, "compare continues by itself what --out holds"},
+      {DD_SETTING_overwrite, "remove the directory, or take another --out"},
+      {DD_SETTING_eval_only, "use `dd-cpu eval` on its runs"},
+      {DD_SETTING_sample_chars, "use `dd-cpu sample` on its runs"},
+  };
+  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
+    if (dd_settings_is_set(s, foreign[i].id))
+      return dd_fail(err, DD_E_USAGE, "'%s' is no option of compare: %s", dd_setting_at((int)foreign[i].id)->name,
+                     foreign[i].instead);
+  return DD_OK;
+}
+
+/* Fetch and check the text once, before many processes want it. */
+static int open_data(study *y, dd_error *err) {
+  dd_dataset *d;
+  const dd_settings *s = y->given;
+  const char *tokenizer = dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
+  const int rc = dd_dataset_open(&d, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, tokenizer, y->cb, err);
+  if (rc) return rc;
+  y->vocab = d->vocab_size;
+  if (*s->out) snprintf(y->dir, sizeof y->dir, "%s", s->out);
+  else snprintf(y->dir, sizeof y->dir, "studies/%s", d->name);
+  dd_say(y->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", d->name,
+         (long long)((double)d->n_train * s->train_fraction), (long long)d->n_val, d->vocab_size);
+  /* The runs open the same text, wherever they are started. */
+  snprintf(y->grid.base->data, sizeof y->grid.base->data, "%s", d->spec);
+  y->grid.base->set[DD_SETTING_data] = true;
+  dd_dataset_close(d);
+  return DD_OK;
+}
+
+static int open_study(study *y, const char *command, dd_error *err) {
+  int i, n, rc = check_given(y->given, err);
+  if (!rc) rc = parse_shard(y->given->shard, &i, &n, err);
+  if (!rc) rc = dd_grid_create(&y->grid, y->given, err);
+  if (!rc) rc = open_data(y, err);
+  if (rc) return rc;
+  dd_say(y->cb, DD_INFO, "%zu cells: %zu schedules, %zu seeds", y->grid.n, json_array_size(y->grid.schedules),
+         json_array_size(y->grid.seeds));
+  if (y->given->dry_run) return DD_OK;
+  if ((rc = dd_grid_plan(&y->grid, y->dir, command, err))) return rc;
+  if (n > 1) dd_grid_shard(&y->grid, i, n);
+  y->state = calloc(y->grid.n + 1, sizeof *y->state);
+  if (!y->state) return dd_fail(err, DD_E_RUNTIME, "out of memory for the grid");
+  if ((rc = look_at_all(y, err))) return rc;
+  dd_say(y->cb, DD_INFO, "study %s: %lld of %zu runs are finished%s%s", y->dir, (long long)count(y, FINISHED), y->grid.n,
+         n > 1 ? " in part " : "", n > 1 ? y->given->shard : "");
+  return DD_OK;
+}
+
+static void close_study(study *y) {
+  for (int i = 0; y->place && i < y->packing.jobs; i++) dd_settings_destroy(y->place[i].s);
+  free(y->place);
+  free(y->jobs);
+  free(y->state);
+  dd_packing_free(&y->packing);
+  dd_grid_destroy(&y->grid);
+}
+
+/* The plan on paper, and how long it would take. */
+static int describe(study *y, dd_error *err) {
+  for (size_t i = 0; i < y->grid.n; i++) dd_say(y->cb, DD_INFO, "  %s", cell_name(y, i));
+  int rc = dd_packing_choose(&y->packing, y->given, y->vocab, y->grid.n, y->cb, err);
+  if (rc) return rc;
+  dd_say(y->cb, DD_INFO, "%d at once with %d thread%s each (%s)", y->packing.jobs, y->packing.threads,
+         y->packing.threads > 1 ? "s" : "", y->packing.why);
+  if (y->packing.step_ms > 0)
+    dd_say(y->cb, DD_INFO, "about %.0f min without evaluations",
+           ceil((double)y->grid.n / y->packing.jobs) * y->packing.step_ms * (double)y->given->max_iters / 6e4);
+  return DD_OK;
+}
+
+/* What the caller learns when not everything went well; the report is written all the same. */
+static int verdict(const study *y, dd_error *err) {
+  const long long failed = count(y, FAILED), left = count(y, TO_DO);
+  if (y->stopping)
+    return dd_fail(err, DD_E_STOPPED, "stopped on request with %lld of %zu runs to do; the same command continues", left,
+                   y->grid.n);
+  if (failed)
+    return dd_fail(err, y->first.code, "%lld of %zu runs failed, everything else is reported; the first was %.800s",
+                   failed, y->grid.n, y->first.message);
+  return DD_OK;
+}
+
+int dd_compare(const dd_settings *s, const char *command, const dd_callbacks *cb, dd_compare_result *out,
+               dd_error *err) {
+  study y = {.given = s, .cb = cb, .started = dd_now()};
+  int rc = open_study(&y, command ? command : "", err);
+  if (!rc && s->dry_run) rc = describe(&y, err);
+  else if (!rc) {
+    rc = run_pending(&y, err);
+    if (!rc && !y.stopping) rc = dd_cost_measure(y.dir, s, y.vocab, cb, err);
+    if (!rc) rc = verdict(&y, err);
+  }
+  if (out && y.state) {
+    *out = (dd_compare_result){.cells = (int64_t)y.grid.n,
+                               .finished = count(&y, FINISHED),
+                               .failed = count(&y, FAILED),
+                               .elsewhere = count(&y, ELSEWHERE),
+                               .seconds = dd_now() - y.started};
+    snprintf(out->dir, sizeof out->dir, "%s", y.dir);
+  }
+  close_study(&y);
+  return rc;
+}
