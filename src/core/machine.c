@@ -143,13 +143,12 @@ static int node_of(const char *root, int cpu) {
 }
 
 /* Units in the order of node, core, hyperthread. */
-static int find_units(const char *root, int whole_cores, unit *u) {
-  cpu_set_t set, core;
+static int find_units(const char *root, const cpu_set_t *set, int whole_cores, unit *u) {
+  cpu_set_t core;
   int n = 0;
-  if (!allowed(&set)) return 0;
   for (int i = 0; i < CPU_SETSIZE; i++) {
-    if (!CPU_ISSET(i, &set)) continue;
-    if (!core_of(root, i, &set, &core)) {
+    if (!CPU_ISSET(i, set)) continue;
+    if (!core_of(root, i, set, &core)) {
       CPU_ZERO(&core);
       CPU_SET(i, &core);
     }
@@ -182,12 +181,15 @@ static int take_block(unit *u, int n, int node, int threads, cpu_set_t *block) {
   return 1;
 }
 
-int dd_machine_blocks(const char *root, int threads, int jobs, cpu_set_t *block) {
+int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int jobs, cpu_set_t *block) {
+  cpu_set_t own;
+  if (!among && !allowed(&own)) return 0;
+  if (!among) among = &own;
   unit *u = malloc(CPU_SETSIZE * sizeof *u);
   int made = 0;
   if (!u) return 0;
-  int n = find_units(root, 1, u);
-  if (n < (int64_t)threads * jobs) n = find_units(root, 0, u);
+  int n = find_units(root, among, 1, u);
+  if (n < (int64_t)threads * jobs) n = find_units(root, among, 0, u);
   for (int node = 0; node < NODES_MAX && made < jobs; node++)
     while (made < jobs && take_block(u, n, node, threads, block + made)) made++;
   while (made < jobs && take_block(u, n, -1, threads, block + made)) made++;

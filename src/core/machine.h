@@ -17,8 +17,9 @@ double dd_machine_quota(const char *root);
 int dd_machine_cores(const char *root);
 /** Give each of `jobs` jobs its own processors: block[i] gets `threads` physical cores with their hyperthreads, or, when
  *  there are not that many cores, `threads` processors; all of one memory node as far as the nodes hold them. Returns
- *  how many blocks there are, at most jobs; fewer when the processors do not suffice. root: "" or a test tree. */
-int dd_machine_blocks(const char *root, int threads, int jobs, cpu_set_t *block);
+ *  how many blocks there are, at most jobs; fewer when the processors do not suffice. among: processors to use, NULL:
+ *  those of this process. root: "" or a test tree. */
+int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int jobs, cpu_set_t *block);
 /** Model name of the processor, e.g. from /proc/cpuinfo. */
 void dd_machine_name(char *out, size_t size);
 /** Memory in bytes that this process may still take (MemAvailable, cgroup limit), 0 when not known. */

@@ -63,7 +63,7 @@ static int measure(const dd_packing *p, const dd_settings *s, int vocab, double 
 static int place(dd_packing *p, dd_error *err) {
   p->block = calloc((size_t)p->jobs, sizeof *p->block);
   if (!p->block) return dd_fail(err, DD_E_RUNTIME, "out of memory for processor sets");
-  if (p->jobs == 1 || dd_machine_blocks("", p->threads, p->jobs, p->block) < p->jobs) {
+  if (p->jobs == 1 || dd_machine_blocks("", NULL, p->threads, p->jobs, p->block) < p->jobs) {
     free(p->block);
     p->block = NULL;
   }
