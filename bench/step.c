@@ -45,11 +45,11 @@ void dd_trainee_close(dd_trainee *t) {
 void dd_run_step(void *trainee, int64_t times) {
   dd_trainee *t = trainee;
   const dd_update u = {.lr = 1e-4, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .weight_decay = 0.1, .clip = 1};
-  const double rate[DD_SITES] = {t->rate, t->rate, t->rate, t->rate};
+  const dd_dropout_rates rates = {.site = {t->rate, t->rate, t->rate, t->rate}};
   for (int64_t i = 0; i < times; i++) {
     double loss;
     dd_model_params_changed(t->m); /* an evaluation before this step may have packed what the step has to */
-    dd_model_forward_backward(t->m, t->idx, t->targets, t->B, t->T, 0, t->step++, rate, &loss);
+    dd_model_forward_backward(t->m, t->idx, t->targets, t->B, t->T, 0, t->step++, &rates, &loss);
     dd_model_update(t->m, &u, dd_model_grad_norm(t->m));
   }
 }

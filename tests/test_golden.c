@@ -128,7 +128,8 @@ static int check_file(const char *path, const dd_kernels *k, int threads) {
                        .V = (int64_t)number(st, "vocab_size"), .bias = number(st, "bias") != 0};
   const char *seed = dd_st_meta(st, "seed");
   o.seed = seed ? strtoull(seed, NULL, 10) : 0;
-  const double p = number(st, "dropout"), rate[DD_SITES] = {p, p, p, p};
+  const double p = number(st, "dropout");
+  const dd_dropout_rates rates = {.site = {p, p, p, p}};
   const dd_update u = {.lr = number(st, "lr"), .beta1 = number(st, "beta1"), .beta2 = number(st, "beta2"), .eps = 1e-8,
                        .weight_decay = number(st, "weight_decay"), .clip = number(st, "grad_clip")};
   dd_model *m;
@@ -151,12 +152,12 @@ static int check_file(const char *path, const dd_kernels *k, int threads) {
   int32_t *idx = load(st, "idx", DD_I32, B * T), *targets = load(st, "targets", DD_I32, B * T);
   double *loss = load(st, "loss", DD_F64, 3), *norm = load(st, "grad_norm", DD_F64, 3);
   float *logits = load(st, "logits", DD_F32, B * T * o.shape.V);
-  dd_model_logits(m, idx, B, T, 0, rate);
+  dd_model_logits(m, idx, B, T, 0, &rates);
   note(&w, LOGITS, relative(m->logits, logits, B * T * o.shape.V), "logits");
   for (int step = 0; step < 3; step++) {
     char where[32];
     double l;
-    dd_model_forward_backward(m, idx, targets, B, T, 0, step, rate, &l);
+    dd_model_forward_backward(m, idx, targets, B, T, 0, step, &rates, &l);
     snprintf(where, sizeof where, "step %d", step);
     note(&w, LOSS, fabs(l - loss[step]) / fabs(loss[step]), where);
     if (step == 0) compare_flat(st, m, m->grad, "grad", GRAD, &w);

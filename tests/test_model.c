@@ -28,8 +28,9 @@ WRAP(void *, mmap, (void *p, size_t n, int prot, int flags, int fd, off_t at), (
 
 static const dd_shape small = {.L = 2, .H = 2, .C = 10, .S = 9, .V = 11, .bias = 1};
 enum { B = 2, T = 7, N = B * T, MAX_G = 8 };
-static const double rates[DD_SITES] = {0.1, 0.25, 0.3, 0.5}, no_rates[DD_SITES],
-                    attention_only[DD_SITES] = {0, 0.9, 0, 0};
+static const double lima[] = {0, 1}, reverse[] = {1, 0.5};
+static const dd_dropout_rates rates = {.site = {0.1, 0.25, 0.3, 0.5}}, no_rates,
+                              attention_only = {.site = {0, 0.9, 0, 0}}, rising = {{0.1, 0.25, 0.3, 0.5}, lima}, falling = {{0.1, 0.25, 0.3, 0.5}, reverse};
 static int32_t ids[MAX_G * N], targets[MAX_G * N]; /* some text: the same in every test */
 
 static dd_model *create(const dd_shape *shape, int64_t batch, int64_t seq, int64_t accumulation, const dd_team *like) {
@@ -133,14 +134,17 @@ static double loss_double(const gpt *q, const int32_t *in, const int32_t *out) {
 }
 
 /* Factors of every element at a site, row numbers from the first sequence of the micro-batch on. */
-static const double *mask_of(enum dd_site site, double rate, const dd_shape *s, int64_t batch, int64_t seq,
-                             int64_t micro, int64_t step) {
+static const double *mask_of(enum dd_site site, const dd_dropout_rates *p, const dd_shape *s, int64_t batch,
+                             int64_t seq, int64_t micro, int64_t step) {
   const int64_t rows = batch * seq * (site == DD_SITE_ATTN ? s->H : 1), cols = site == DD_SITE_ATTN ? seq : s->C;
   const int64_t layers = site == DD_SITE_EMBED ? 1 : s->L;
   double *mask = doubles(layers * rows * cols);
-  dd_drop d = {.c1 = (uint32_t)(micro * rows), .c3 = (uint32_t)step, .threshold = (uint32_t)floor(rate * 65536 + 0.5)};
+  dd_drop d = {.c1 = (uint32_t)(micro * rows), .c3 = (uint32_t)step};
   for (int64_t e = 0; e < layers * rows * cols; e++) {
-    d.c2 = (uint32_t)(e / (rows * cols)) << 8 | (uint32_t)site; /* purpose 0 */
+    const int64_t layer = e / (rows * cols);
+    const double factor = p->depth && site != DD_SITE_EMBED ? p->depth[layer] : 1;
+    d.threshold = (uint32_t)floor(p->site[site] * factor * 65536 + 0.5);
+    d.c2 = (uint32_t)layer << 8 | (uint32_t)site; /* purpose 0 */
     mask[e] = kept(&d, e / cols % rows, e % cols) ? 65536.0 / (65536 - d.threshold) : 0;
   }
   return mask;
@@ -156,21 +160,22 @@ static void empty_tree(dd_model *m) {
 
 typedef struct gradient_case {
   int bias;
-  const double *rate;
+  const dd_dropout_rates *rates;
   int64_t accumulation, micro, step;
 } gradient_case;
 
 static void gradient(const gradient_case *g) {
   dd_shape shape = small;
   shape.bias = g->bias;
-  CASE("gradient: bias %d, dropout %g.., micro-batch %d of %d, step %d", g->bias, g->rate[0], (int)g->micro,
+  CASE("gradient: bias %d, dropout %g..%s, micro-batch %d of %d, step %d", g->bias, g->rates->site[0],
+       !g->rates->depth ? "" : g->rates->depth[0] ? " falling" : " rising", (int)g->micro,
        (int)g->accumulation, (int)g->step);
   dd_model *first = NULL;
   double loss, loss_first = 0;
   for (int t = 0; t < team_count; t++) { /* sizes smaller than the model was made for */
     dd_model *m = create(&shape, B + 1, T + 1, g->accumulation, teams[t]);
     empty_tree(m);
-    dd_model_forward_backward(m, ids, targets, B, T, g->micro, g->step, g->rate, &loss);
+    dd_model_forward_backward(m, ids, targets, B, T, g->micro, g->step, g->rates, &loss);
     if (t == 0) {
       first = m;
       loss_first = loss;
@@ -183,7 +188,7 @@ static void gradient(const gradient_case *g) {
   }
   double *flat = widen(first->param, first->layout.floats);
   gpt q = {.l = &first->layout, .flat = flat, .batch = B, .seq = T};
-  for (int s = 0; s < DD_SITES; s++) q.mask[s] = mask_of((enum dd_site)s, g->rate[s], &shape, B, T, g->micro, g->step);
+  for (int s = 0; s < DD_SITES; s++) q.mask[s] = mask_of((enum dd_site)s, g->rates, &shape, B, T, g->micro, g->step);
   const double want_loss = loss_double(&q, ids, targets), h = 2e-5;
   if (!(fabs(loss_first / want_loss - 1) < 2e-7))
     fail_msg("%s: loss %.12g, in double %.12g", where, loss_first, want_loss);
@@ -209,7 +214,8 @@ static void gradient(const gradient_case *g) {
 static void test_gradient(void **state) {
   (void)state;
   static const gradient_case cases[] = {
-      {1, no_rates, 1, 0, 0}, {0, rates, 1, 0, 4000000000}, {1, rates, 3, 2, 17}, {1, attention_only, 1, 0, 1}};
+      {1, &no_rates, 1, 0, 0},       {0, &rates, 1, 0, 4000000000}, {1, &rates, 3, 2, 17},
+      {1, &attention_only, 1, 0, 1}, {0, &rising, 1, 0, 2},         {1, &falling, 1, 0, 3}};
   for (int i = 0; i < COUNT(cases); i++) gradient(&cases[i]);
   end_test("gradient");
 }
@@ -237,7 +243,7 @@ static void accumulation(int64_t G, const dd_team *like) {
   double loss = 0, sum = 0, loss_whole;
   CASE("%d micro-batches, tier %s, %d threads", (int)G, dd_team_kernels(like)->tier, dd_team_threads(like));
   for (int64_t i = 0; i < G; i++) { /* in the order of a step, with evaluations between, as a run may do */
-    dd_model_forward_backward(m, ids + i * N, targets + i * N, B, T, i, 3, rates, &loss);
+    dd_model_forward_backward(m, ids + i * N, targets + i * N, B, T, i, 3, &rates, &loss);
     sum += loss / (double)G;
     double other[N];
     dd_model_losses(m, ids + N, targets, B, T, other);
@@ -245,7 +251,7 @@ static void accumulation(int64_t G, const dd_team *like) {
   memcpy(got, m->grad, (size_t)n * 4);
   for (int64_t i = 0; i < G; i++) {
     empty_tree(m);
-    dd_model_forward_backward(m, ids + i * N, targets + i * N, B, T, i, 3, rates, &loss);
+    dd_model_forward_backward(m, ids + i * N, targets + i * N, B, T, i, 3, &rates, &loss);
     leaf[i] = floats(n);
     memcpy(leaf[i], m->grad, (size_t)n * 4);
   }
@@ -254,7 +260,7 @@ static void accumulation(int64_t G, const dd_team *like) {
   if (G > 1 && !memcmp(leaf[0], leaf[1], (size_t)n * 4))
     fail_msg("%s: two micro-batches have the same gradient", where);
 
-  dd_model_forward_backward(whole, ids, targets, B * G, T, 0, 3, rates, &loss_whole);
+  dd_model_forward_backward(whole, ids, targets, B * G, T, 0, 3, &rates, &loss_whole);
   if (!(fabs(loss_whole / sum - 1) < 1e-14))
     fail_msg("%s: loss %.17g, of the whole batch %.17g", where, sum, loss_whole);
   for (int i = 0; i < m->layout.count; i++) {
@@ -309,7 +315,7 @@ static void slices(int64_t batch, int64_t seq, int64_t expected, const dd_team *
       dd_model_init(m, 0.3);
       double loss;
       for (int round = 0; round < 2; round++) /* the second begins with what the first left in every buffer */
-        dd_model_forward_backward(m, x, y, batch, seq, 0, 5, rates, &loss);
+        dd_model_forward_backward(m, x, y, batch, seq, 0, 5, &rates, &loss);
       dd_model_losses(m, x, y, batch, seq, eval);
       if (!want) {
         want = floats(m->layout.floats);
@@ -358,7 +364,7 @@ static void test_losses(void **state) {
       if (m->grad[e] != 0) fail_msg("%s: evaluation wrote gradients", where);
     if (t == 0) { /* masks without dropout are all ones */
       gpt q = {.l = &m->layout, .flat = widen(m->param, m->layout.floats), .batch = ALL, .seq = T};
-      for (int s = 0; s < DD_SITES; s++) q.mask[s] = mask_of((enum dd_site)s, 0, &small, ALL, T, 0, 0);
+      for (int s = 0; s < DD_SITES; s++) q.mask[s] = mask_of((enum dd_site)s, &no_rates, &small, ALL, T, 0, 0);
       gpt_loss = loss_double(&q, ids, targets);
     }
     dd_model_logits(m, ids, ALL, T, 0, NULL); /* the same forward pass */
@@ -388,7 +394,7 @@ static void test_update(void **state) {
   for (int step = 1; step <= 4; step++) {
     double sum = 0, loss;
     CASE("update %d", step);
-    dd_model_forward_backward(m, ids + step * N, targets + step * N, B, T, 0, step, rates, &loss);
+    dd_model_forward_backward(m, ids + step * N, targets + step * N, B, T, 0, step, &rates, &loss);
     for (int64_t e = 0; e < n; e++) m->grad[e] *= step == 3 ? 1e-3f : 5.f; /* below and above the clip */
     for (int64_t e = 0; e < n; e++) sum += (double)m->grad[e] * (double)m->grad[e];
     const double norm = dd_model_grad_norm(m), factor = fmin(1, u.clip / (norm + 1e-6));
@@ -422,11 +428,11 @@ static void test_update(void **state) {
 static void one_step(dd_model *m, int64_t step) {
   double loss, losses[N];
   for (int64_t g = 0; g < m->o.accumulation; g++)
-    dd_model_forward_backward(m, ids, targets, B, T, g, step, rates, &loss);
+    dd_model_forward_backward(m, ids, targets, B, T, g, step, &rates, &loss);
   dd_model_update(m, &(dd_update){.lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1},
                   dd_model_grad_norm(m));
   dd_model_losses(m, ids, targets, B, T, losses);
-  dd_model_logits(m, ids, B, T, step, rates);
+  dd_model_logits(m, ids, B, T, step, &rates);
   dd_model_pack(m);
 }
 static void test_no_allocation(void **state) {

@@ -18,6 +18,12 @@
 /** Dropout sites of the randomness contract. */
 typedef enum dd_site { DD_SITE_EMBED, DD_SITE_ATTN, DD_SITE_PROJ, DD_SITE_MLP, DD_SITES } dd_site;
 
+/** Dropout rates of one step. */
+typedef struct dd_dropout_rates {
+  double site[DD_SITES];
+  const double *depth; /* [L] factors of the rates inside each block, the embedding keeps its own; NULL: 1 */
+} dd_dropout_rates;
+
 typedef struct dd_model_options {
   dd_shape shape;
   int64_t B, T;         /* largest micro-batch: sequences, tokens per sequence (T <= shape.S) */
@@ -85,10 +91,10 @@ void dd_model_set_update(dd_model *m, int64_t update, double beta1, double beta2
 void dd_model_fingerprint(const dd_model *m, char hex[33]);
 
 /** One micro-batch. idx, targets: [B][T], ids < V; T that of the options, or all of it within the rows of one slice.
- *  micro: its index in the step, 0.. accumulation-1, in increasing order. rate[site]: dropout rates. step: the
- *  optimizer step, address of the masks. *loss: mean cross-entropy. */
+ *  micro: its index in the step, 0.. accumulation-1, in increasing order. step: the optimizer step, address of
+ *  the masks. *loss: mean cross-entropy. */
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
-                               int64_t micro, int64_t step, const double rate[DD_SITES], double *loss);
+                               int64_t micro, int64_t step, const dd_dropout_rates *rates, double *loss);
 
 typedef struct dd_update {
   double lr, beta1, beta2, eps, weight_decay;
@@ -102,8 +108,9 @@ void dd_model_update(dd_model *m, const dd_update *u, double norm);
 /** Cross-entropy of each position without dropout: loss[B*T]. B*T at most that of the options. */
 void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T, double *loss);
 /** Forward only: logits of all positions, [B*T][V] in m->logits. B*T at most the rows of a slice (create the model with
- *  slice = B). rate: dropout rates or NULL. */
-void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step, const double *rate);
+ *  slice = B). rates: NULL for no dropout. */
+void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step,
+                     const dd_dropout_rates *rates);
 
 /** Multiplications and additions of one training step per token, counted as the papers do: 6 x matmul parameters +
  *  12 L T C (full square of attention). */

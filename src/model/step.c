@@ -10,15 +10,20 @@ typedef struct pass {
   const int32_t *idx, *targets; /* of the slice */
   int64_t B, T, micro, step;    /* B: sequences of the micro-batch */
   int64_t first, count;         /* sequences of the slice */
-  uint32_t threshold[DD_SITES];
+  dd_dropout_rates rates;
   float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
 } pass;
+
+static uint32_t threshold(const pass *s, dd_site site, int64_t layer) {
+  const double p = s->rates.site[site];
+  return dd_drop_threshold(site == DD_SITE_EMBED || !s->rates.depth ? p : p * s->rates.depth[layer]);
+}
 
 /* How one site of one layer drops in this slice. */
 static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
   const uint64_t seed = s->m->o.seed;
   const int64_t rows = s->T * (site == DD_SITE_ATTN ? s->m->o.shape.H : 1); /* of one sequence */
-  const uint32_t t = s->threshold[site];
+  const uint32_t t = threshold(s, site, layer);
   return (dd_drop){.key0 = (uint32_t)seed,
                    .key1 = (uint32_t)(seed >> 32),
                    .c1 = (uint32_t)((s->micro * s->B + s->first) * rows),
@@ -102,7 +107,7 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   const float *dout;
 
   /* out = mid + dropout(act W_out' + b) */
-  dout = s->threshold[DD_SITE_MLP] ? m->dsite : dres;
+  dout = threshold(s, DD_SITE_MLP, l) ? m->dsite : dres;
   if (m->o.recompute) {
     dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N,
                  &(dd_epilogue){.fn = dd_epi_gelu_again, .factor = y->fc, .act = y->act});
@@ -120,7 +125,7 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
   dd_layernorm_backward(c, dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
                         m->partial, more, &proj);
   /* mid = x + dropout(att W_att' + b) */
-  dout = s->threshold[DD_SITE_PROJ] ? m->dsite : dres;
+  dout = proj.drop.threshold ? m->dsite : dres;
   dd_matmul_dx(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
   dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C, more);
   if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial, more);
@@ -234,11 +239,11 @@ static pass pass_of(dd_model *m, const int32_t *idx, const int32_t *targets, int
 }
 
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
-                               int64_t micro, int64_t step, const double rate[DD_SITES], double *loss) {
+                               int64_t micro, int64_t step, const dd_dropout_rates *rates, double *loss) {
   pass s = pass_of(m, idx, targets, B, T);
   s.micro = micro;
   s.step = step;
-  for (int i = 0; i < DD_SITES; i++) s.threshold[i] = dd_drop_threshold(rate[i]);
+  s.rates = *rates;
   s.g = (float)(1.0 / ((double)(B * T) * (double)m->o.accumulation));
   dd_team_run(m->team, train_team, &s);
   m->packs_valid = 1;
@@ -252,11 +257,11 @@ void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, in
   memcpy(loss, m->row_loss, (size_t)(B * T) * sizeof *loss);
 }
 
-void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step, const double *rate) {
+void dd_model_logits(dd_model *m, const int32_t *idx, int64_t B, int64_t T, int64_t step,
+                     const dd_dropout_rates *rates) {
   pass s = pass_of(m, idx, NULL, B, T);
   s.step = step;
-  if (rate)
-    for (int i = 0; i < DD_SITES; i++) s.threshold[i] = dd_drop_threshold(rate[i]);
+  if (rates) s.rates = *rates;
   dd_team_run(m->team, train_team, &s);
   m->packs_valid = 1;
 }

@@ -11,10 +11,17 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
 #define STATE_REALS(X)                                                                                                 \
   X(train_loss, st->train_loss)                                                                                        \
   X(val_loss, st->val_loss)                                                                                            \
-  X(best_val_loss, st->best_val_loss) X(schedule_p, st->schedule.p) X(schedule_best, st->schedule.best)                \
-      X(schedule_prev, st->schedule.prev) X(elapsed_s, st->elapsed_s)
+  X(best_val_loss, st->best_val_loss)                                                                                  \
+  X(schedule_p, st->schedule.all.p)                                                                                    \
+  X(schedule_best, st->schedule.all.best) X(schedule_prev, st->schedule.all.prev) X(elapsed_s, st->elapsed_s)
 #define STATE_INTS(X)                                                                                                  \
-  X(iter, st->iter) X(evaluated, st->evaluated) X(best_iter, st->best_iter) X(schedule_waited, st->schedule.waited)
+  X(iter, st->iter)                                                                                                    \
+  X(evaluated, st->evaluated) X(best_iter, st->best_iter) X(schedule_waited, st->schedule.all.waited)
+
+/* Rates of sites; missing in checkpoints of before there were any. */
+#define STATE_SITES(X)                                                                                                 \
+  X(schedule_p_embed, DD_SITE_EMBED) X(schedule_p_attn, DD_SITE_ATTN) X(schedule_p_proj, DD_SITE_PROJ)                 \
+      X(schedule_p_mlp, DD_SITE_MLP)
 
 struct dd_checkpoint {
   dd_st *st;
@@ -77,7 +84,11 @@ static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_sett
 #define WRITE(key, value) set_int(o, #key, value);
   STATE_INTS(WRITE)
 #undef WRITE
+#define WRITE(key, site) set_real(o, #key, st->schedule.site_p[site]);
+  STATE_SITES(WRITE)
+#undef WRITE
   set_text(o, "data_hash", st->data_hash);
+  if (*st->table_hash) set_text(o, "table_hash", st->table_hash);
   set_json(o, "settings", dd_settings_to_json(s));
   if (dd_vocab_to_json(vocab, v, NULL)) {
     json_decref(v);
@@ -177,8 +188,16 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   if ((rc = read_int(c, #key, -1, INT64_MAX, &(field), err))) return rc;
   STATE_INTS(READ)
 #undef READ
-  const char *hash = dd_st_meta(c->st, "data_hash");
+  for (int i = 0; i < DD_SITES; i++) st->schedule.site_p[i] = -1; /* not known: dd_rates_resume */
+#define READ(key, site)                                                                                                \
+  if (dd_st_meta(c->st, #key) && (rc = read_real(c, #key, &st->schedule.site_p[site], err))) return rc;
+  STATE_SITES(READ)
+#undef READ
+  st->schedule.all.train = st->train_loss;
+  st->schedule.all.lowest = st->best_val_loss;
+  const char *hash = dd_st_meta(c->st, "data_hash"), *table = dd_st_meta(c->st, "table_hash");
   snprintf(st->data_hash, sizeof st->data_hash, "%s", hash ? hash : "");
+  snprintf(st->table_hash, sizeof st->table_hash, "%s", table ? table : "");
 
   json_t *o = read_json(c, "settings", err);
   if (!o) return DD_E_CORRUPT;

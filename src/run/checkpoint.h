@@ -3,8 +3,7 @@
 #ifndef DD_RUN_CHECKPOINT_H
 #define DD_RUN_CHECKPOINT_H
 #include "model/model.h"
-#include "model/schedule.h"
-#include "run/settings.h"
+#include "run/rates.h"
 #include "run/vocab.h"
 
 /** What continues a run besides tensors and settings. State before update `iter`. */
@@ -14,9 +13,10 @@ typedef struct dd_run_state {
   double train_loss, val_loss; /* of that evaluation */
   double best_val_loss;
   int64_t best_iter;
-  dd_schedule_state schedule;
+  dd_rates_state schedule;
   double elapsed_s;
   char data_hash[33];
+  char table_hash[33]; /* of the file of schedule `table`, "" without */
 } dd_run_state;
 
 /** Bytes on disk of a checkpoint of this model, nearly. */

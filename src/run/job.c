@@ -33,7 +33,8 @@ static int resume_settings(dd_job *j, const dd_settings *given, const dd_checkpo
     int rc = dd_settings_get(given, name, now, sizeof now, err);
     if (!rc) rc = dd_settings_get(dd_checkpoint_settings(c), name, was, sizeof was, err);
     if (rc) return rc;
-    if (strcmp(now, was) == 0 || id == DD_SETTING_data) continue; /* data is compared by its hash */
+    if (strcmp(now, was) == 0) continue;
+    if (id == DD_SETTING_data || id == DD_SETTING_dropout_table) continue; /* compared by their hashes */
     if (is_fixed(id))
       return dd_fail(err, DD_E_CORRUPT,
                      "cannot resume with %s = %s: this run has %s = %s; leave the option out, or start "
@@ -196,38 +197,43 @@ static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
   return rc;
 }
 
-static void set_schedules(dd_job *j) {
-  const dd_settings *s = j->s;
-  j->schedule = (dd_schedule){.id = (enum dd_schedule_id)s->schedule,
-                              .p0 = s->dropout,
-                              .pf = s->dropout_final,
-                              .T = s->max_iters,
-                              .step = s->dropout_step,
-                              .min = s->dropout_min,
-                              .max = s->dropout_max,
-                              .min_delta = s->val_min_delta,
-                              .patience = s->val_patience,
-                              .compare_prev = s->val_compare == DD_COMPARE_PREV};
+/* Schedules, before anything is written: a table that cannot be read, or is not that of the run, stops here. */
+static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
+  dd_settings *s = j->s;
+  char full[PATH_MAX];
+  /* a resumed run may be started from another directory */
+  if (*s->dropout_table && realpath(s->dropout_table, full)) snprintf(s->dropout_table, sizeof full, "%s", full);
+  const int rc = dd_rates_create(&j->rates, s, err);
+  if (rc) return rc;
+  if (c && *dd_checkpoint_state(c)->table_hash && *j->rates->table_hash &&
+      strcmp(dd_checkpoint_state(c)->table_hash, j->rates->table_hash) != 0)
+    return dd_fail(err, DD_E_CORRUPT,
+                   "cannot resume: %s is not the table of rates this run was trained with (hash %s, the run has %s); "
+                   "restore the file, or start a new run with another --out",
+                   s->dropout_table, j->rates->table_hash, dd_checkpoint_state(c)->table_hash);
   j->lr = (dd_lr){.max = s->lr,
                   .min = s->min_lr,
                   .warmup = s->warmup_iters,
                   .decay_iters = s->lr_decay_iters ? s->lr_decay_iters : s->max_iters,
                   .decay = s->decay_lr};
+  return DD_OK;
 }
 
 static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
   int rc;
-  set_schedules(j);
   if (!c) {
     j->state = (dd_run_state){
         .evaluated = -1, .best_val_loss = INFINITY, .best_iter = -1, .train_loss = INFINITY, .val_loss = INFINITY};
-    dd_schedule_start(&j->schedule, &j->state.schedule);
+    dd_rates_start(j->rates, &j->state.schedule);
     snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
+    snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
     dd_model_init(j->m, j->s->init_std);
     j->saved = -1;
     return DD_OK;
   }
   j->state = *dd_checkpoint_state(c);
+  dd_rates_resume(j->rates, &j->state.schedule);
+  snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
   if ((rc = dd_checkpoint_load(c, j->m, err))) return rc;
   j->saved = j->state.iter;
   if (j->state.iter > j->s->max_iters)
@@ -300,8 +306,8 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
         (rc = resume_settings(j, given, *c, err)))
       return rc;
   }
-  if ((rc = dd_settings_check(j->s, err)) || (rc = open_machine(j, err)) || (rc = open_data(j, *c, err)) ||
-      (rc = estimate(j, err)) || given->dry_run)
+  if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, *c, err)) || (rc = open_machine(j, err)) ||
+      (rc = open_data(j, *c, err)) || (rc = estimate(j, err)) || given->dry_run)
     return rc;
   /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
   if ((rc = open_buffers(j, err))) return rc;
@@ -338,6 +344,7 @@ int dd_job_close(dd_job *j, dd_error *err) {
   free(j->targets);
   dd_model_destroy(j->m);
   dd_dataset_close(j->data);
+  dd_rates_destroy(j->rates);
   dd_rundir_close(j->dir);
   dd_settings_destroy(j->s);
   return rc;

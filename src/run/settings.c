@@ -1,8 +1,8 @@
 /* The table of settings in memory: creating, finding, setting, printing. Everything follows from settings.def. */
-#include "run/settings.h"
+#include "core/number.h"
+#include "run/settings_internal.h"
 #include <ctype.h>
 #include <errno.h>
-#include <locale.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -14,6 +14,7 @@
 #define SCHEDULE_NAME(id, name, ...) name,
 static const char *const choices_TOKENIZERS[] = {DD_TOKENIZERS(ROW_NAME) NULL};
 static const char *const choices_COMPARES[] = {DD_COMPARES(ROW_NAME) NULL};
+static const char *const choices_DEPTHS[] = {DD_DEPTHS(ROW_NAME) NULL};
 static const char *const choices_CHECKPOINTS[] = {DD_CHECKPOINTS(ROW_NAME) NULL};
 static const char *const choices_OVERFLOWS[] = {DD_OVERFLOWS(ROW_NAME) NULL};
 static const char *const choices_WEIGHTS[] = {DD_WEIGHTS(ROW_NAME) NULL};
@@ -25,7 +26,7 @@ static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL
 enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
   PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH,
-  COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT
+  COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT, SCHEDULES = DD_USE_SCHEDULES
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \
@@ -73,6 +74,12 @@ static bool same_name(const char *a, const char *b) {
     if (x != y) return false;
     if (!x) return true;
   }
+}
+
+int dd_setting_choice_index(const dd_setting *d, const char *name) {
+  for (int i = 0; d->choices[i]; i++)
+    if (same_name(name, d->choices[i])) return i;
+  return -1;
 }
 
 const dd_setting *dd_setting_find(const char *key) {
@@ -171,28 +178,20 @@ const char *dd_setting_suggest(const char *key, unsigned use) {
 
 /* ---- values from text ---- */
 
-/* The host program may have called setlocale; numbers are read and written with '.' all the same. */
-static double parse_c_double(const char *text, char **end) {
-  locale_t c = newlocale(LC_ALL_MASK, "C", (locale_t)0);
-  double v = c ? strtod_l(text, end, c) : strtod(text, end);
-  if (c) freelocale(c);
-  return v;
-}
-
 /* Shortest of 15 to 17 digits that reads back to the same double. */
 static void format_real(char *out, size_t size, double v) {
+  const char *end;
   for (int digits = 15; digits <= 17; digits++) {
     snprintf(out, size, "%.*g", digits, v);
     for (char *p = out; *p; p++)
-      if (*p == ',') *p = '.';
-    if (parse_c_double(out, NULL) == v) return;
+      if (*p == ',') *p = '.'; /* the host program may have called setlocale */
+    if (dd_parse_real(out, &end) == v) return;
   }
 }
 
 static bool is_space(char c) { return isspace((unsigned char)c); }
 
-/* Text without the spaces around it, in buf; false when it is empty or too long to be a number or name. */
-static bool trimmed(const char *text, char *buf, size_t size) {
+bool dd_setting_trim(const char *text, char *buf, size_t size) {
   while (is_space(*text)) text++;
   size_t n = strlen(text);
   while (n && is_space(text[n - 1])) n--;
@@ -207,34 +206,34 @@ static void describe_bound(char *out, size_t size, double v) {
   else format_real(out, size, v);
 }
 
-/* "NAME must be WHAT, not 'VALUE'" with a long value cut. */
-static int bad_value(const char *name, const char *what, const char *value, dd_error *err) {
+int dd_setting_bad_value(const char *name, const char *what, const char *value, dd_error *err) {
   return dd_fail(err, DD_E_USAGE, "%s must be %s, not '%.60s%s'", name, what, value, strlen(value) > 60 ? "..." : "");
 }
 
 static int set_int(const dd_setting *d, int64_t *field, const char *value, dd_error *err) {
   char what[96], buf[64], *end = buf;
   snprintf(what, sizeof what, "a whole number from %.0f to %.0f", d->min, d->max);
-  if (!trimmed(value, buf, sizeof buf)) return bad_value(d->name, what, value, err);
+  if (!dd_setting_trim(value, buf, sizeof buf)) return dd_setting_bad_value(d->name, what, value, err);
   const char *digits = buf + (buf[0] == '+' || buf[0] == '-');
-  if (!*digits || digits[strspn(digits, "0123456789")]) return bad_value(d->name, what, value, err);
+  if (!*digits || digits[strspn(digits, "0123456789")]) return dd_setting_bad_value(d->name, what, value, err);
   errno = 0;
   long long v = strtoll(buf, &end, 10);
-  if (errno || *end || v < (int64_t)d->min || v > (int64_t)d->max) return bad_value(d->name, what, value, err);
+  if (errno || *end || v < (int64_t)d->min || v > (int64_t)d->max)
+    return dd_setting_bad_value(d->name, what, value, err);
   *field = v;
   return DD_OK;
 }
 
 static int set_real(const dd_setting *d, double *field, const char *value, dd_error *err) {
-  char what[128], lo[40], hi[40], buf[64], *end = buf;
+  char what[128], lo[40], hi[40], buf[64];
+  const char *end = buf;
   describe_bound(lo, sizeof lo, d->min);
   describe_bound(hi, sizeof hi, d->max);
   snprintf(what, sizeof what, "a number from %s to %s", lo, hi);
-  /* strtod also takes "nan", "inf" and hexadecimal; none of them is a number anybody means here. */
-  if (!trimmed(value, buf, sizeof buf) || buf[strspn(buf, "+-.0123456789eE")])
-    return bad_value(d->name, what, value, err);
-  double v = parse_c_double(buf, &end);
-  if (end == buf || *end || !isfinite(v) || v < d->min || v > d->max) return bad_value(d->name, what, value, err);
+  if (!dd_setting_trim(value, buf, sizeof buf)) return dd_setting_bad_value(d->name, what, value, err);
+  const double v = dd_parse_real(buf, &end);
+  if (end == buf || *end || !isfinite(v) || v < d->min || v > d->max)
+    return dd_setting_bad_value(d->name, what, value, err);
   *field = v + 0.0; /* -0 becomes 0 */
   return DD_OK;
 }
@@ -242,22 +241,22 @@ static int set_real(const dd_setting *d, double *field, const char *value, dd_er
 static int set_bool(const dd_setting *d, bool *field, const char *value, dd_error *err) {
   static const char *const words[2][5] = {{"false", "0", "no", "False", "off"}, {"true", "1", "yes", "True", "on"}};
   char buf[16];
-  if (trimmed(value, buf, sizeof buf))
+  if (dd_setting_trim(value, buf, sizeof buf))
     for (int v = 0; v < 2; v++)
       for (int i = 0; i < 5; i++)
         if (!strcmp(buf, words[v][i])) return *field = v, DD_OK;
-  return bad_value(d->name, "true or false", value, err);
+  return dd_setting_bad_value(d->name, "true or false", value, err);
 }
 
-static int set_choice(const dd_setting *d, int *field, const char *value, dd_error *err) {
-  char buf[64], what[256] = "one of ";
-  if (trimmed(value, buf, sizeof buf))
-    for (int i = 0; d->choices[i]; i++)
-      if (same_name(buf, d->choices[i])) return *field = i, DD_OK;
+int dd_setting_parse_choice(const dd_setting *d, int *field, const char *value, dd_error *err) {
+  char buf[64], what[384] = "one of ";
+  int found;
+  if (dd_setting_trim(value, buf, sizeof buf))
+    if ((found = dd_setting_choice_index(d, buf)) >= 0) return *field = found, DD_OK;
   for (int i = 0; d->choices[i]; i++)
     snprintf(what + strlen(what), sizeof what - strlen(what), "%s%s", i ? ", " : "", d->choices[i]);
   const char *close = dd_suggest(value, d->choices);
-  int rc = bad_value(d->name, what, value, err);
+  int rc = dd_setting_bad_value(d->name, what, value, err);
   if (close && err)
     snprintf(err->message + strlen(err->message), sizeof err->message - strlen(err->message), "; did you mean '%s'?",
              close);
@@ -267,14 +266,14 @@ static int set_choice(const dd_setting *d, int *field, const char *value, dd_err
 static int set_seed(const dd_setting *d, uint64_t *field, const char *value, dd_error *err) {
   const char *what = "a whole number from 0 to 18446744073709551615, or hexadecimal 0x...";
   char buf[64], *end = buf;
-  if (!trimmed(value, buf, sizeof buf)) return bad_value(d->name, what, value, err);
+  if (!dd_setting_trim(value, buf, sizeof buf)) return dd_setting_bad_value(d->name, what, value, err);
   bool hex = buf[0] == '0' && (buf[1] == 'x' || buf[1] == 'X');
   const char *digits = hex ? buf + 2 : buf;
   if (!*digits || digits[strspn(digits, hex ? "0123456789abcdefABCDEF" : "0123456789")])
-    return bad_value(d->name, what, value, err);
+    return dd_setting_bad_value(d->name, what, value, err);
   errno = 0;
   unsigned long long v = strtoull(digits, &end, hex ? 16 : 10);
-  if (errno || *end) return bad_value(d->name, what, value, err);
+  if (errno || *end) return dd_setting_bad_value(d->name, what, value, err);
   *field = v;
   return DD_OK;
 }
@@ -291,37 +290,6 @@ static int utf8_length(const unsigned char *p) {
   return n;
 }
 
-/* Bits of a list of sites, or -1 with the offending word in bad[64]. */
-static int parse_sites(const char *list, char *bad) {
-#define SITE_NAME(id, name) name,
-  static const char *const names[] = {DD_DROPOUT_SITES(SITE_NAME)};
-  int mask = 0;
-  for (const char *p = list; ; p++) {
-    size_t n = strcspn(p, ",");
-    char piece[64], word[64];
-    snprintf(piece, sizeof piece, "%.*s", (int)(n < 63 ? n : 63), p);
-    int bit = -1;
-    if (trimmed(piece, word, sizeof word)) {
-      if (!strcmp(word, "all")) bit = (1 << DD_DROPOUT_SITE_COUNT) - 1;
-      if (!strcmp(word, "none")) bit = 0;
-      for (int i = 0; i < DD_DROPOUT_SITE_COUNT; i++)
-        if (!strcmp(word, names[i])) bit = 1 << i;
-    }
-    if (bit < 0) {
-      if (bad) snprintf(bad, 64, "%s", piece);
-      return -1;
-    }
-    mask |= bit;
-    p += n;
-    if (!*p) return mask;
-  }
-}
-
-unsigned dd_settings_site_mask(const dd_settings *s) {
-  int mask = parse_sites(s->dropout_sites, NULL);
-  return mask < 0 ? 0 : (unsigned)mask;
-}
-
 static int set_text(const dd_setting *d, char *field, const char *value, dd_error *err) {
   size_t n = strlen(value);
   if (n >= d->size)
@@ -329,9 +297,8 @@ static int set_text(const dd_setting *d, char *field, const char *value, dd_erro
   for (const unsigned char *p = (const unsigned char *)value; *p; p += utf8_length(p))
     if (!utf8_length(p)) /* JSON, where settings are kept, has no other text */
       return dd_fail(err, DD_E_USAGE, "%s is not valid UTF-8 at byte %td", d->name, p - (const unsigned char *)value);
-  char bad[64];
-  if (d->id == DD_SETTING_dropout_sites && parse_sites(value, bad) < 0)
-    return bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad, err);
+  const int rc = dd_settings_check_text(d, value, err);
+  if (rc) return rc;
   memcpy(field, value, n + 1);
   return DD_OK;
 }
@@ -342,7 +309,7 @@ static int set_field(dd_settings *s, const dd_setting *d, const char *value, dd_
   case DD_KIND_INT: return set_int(d, field, value, err);
   case DD_KIND_REAL: return set_real(d, field, value, err);
   case DD_KIND_BOOL: return set_bool(d, field, value, err);
-  case DD_KIND_CHOICE: return set_choice(d, field, value, err);
+  case DD_KIND_CHOICE: return dd_setting_parse_choice(d, field, value, err);
   case DD_KIND_SEED: return set_seed(d, field, value, err);
   case DD_KIND_TEXT:
   case DD_KIND_PATH: return set_text(d, field, value, err);
@@ -352,15 +319,10 @@ static int set_field(dd_settings *s, const dd_setting *d, const char *value, dd_
 
 /* ---- the object ---- */
 
-/* dropout_final has two defaults, because 0 is what most schedules want and what the exponential one cannot reach. */
-static void derive_defaults(dd_settings *s) {
-  if (!s->set[DD_SETTING_dropout_final]) s->dropout_final = s->schedule == DD_SCHEDULE_EXPONENTIAL ? 0.01 : 0.0;
-}
-
 void dd_settings_reset(dd_settings *s, enum dd_setting_id id) {
   set_field(s, &table[id], table[id].default_text, NULL);
   s->set[id] = false;
-  derive_defaults(s);
+  dd_settings_derive(s);
 }
 
 dd_settings *dd_settings_create(void) {
@@ -378,7 +340,7 @@ void dd_settings_overlay(dd_settings *s, const dd_settings *given) {
     memcpy((char *)s + table[i].offset, (const char *)given + table[i].offset, table[i].size);
     s->set[i] = true;
   }
-  derive_defaults(s);
+  dd_settings_derive(s);
 }
 
 static void apply_preset(dd_settings *s, int preset) {
@@ -394,10 +356,33 @@ static int note_ignored(dd_settings *s, const char *key) {
   return DD_OK;
 }
 
+/* "expr:p0*(1-t/T)": the name, and the argument to the setting that holds it. */
+static int set_schedule(dd_settings *s, const char *value, const char *colon, dd_error *err) {
+  const dd_setting *d = &table[DD_SETTING_schedule];
+  char name[64];
+  const char *example;
+  int id;
+  snprintf(name, sizeof name, "%.*s", (int)(colon - value < 63 ? colon - value : 63), value);
+  int rc = dd_setting_parse_choice(d, &id, name, err);
+  if (rc) return rc;
+  const int argument = dd_schedule_argument((enum dd_schedule_id)id, &example);
+  if (argument < 0)
+    return dd_fail(err, DD_E_USAGE, "schedule %s takes no argument, but '%.60s' follows the colon", d->choices[id],
+                   colon + 1);
+  if (!colon[1 + strspn(colon + 1, " \t")])
+    return dd_fail(err, DD_E_USAGE, "schedule %s needs an argument: --schedule '%s:%s'", d->choices[id], d->choices[id],
+                   example);
+  if ((rc = dd_settings_set(s, table[argument].name, colon + 1, err))) return rc;
+  s->schedule = id;
+  s->set[DD_SETTING_schedule] = true;
+  dd_settings_derive(s);
+  return DD_OK;
+}
+
 int dd_settings_set(dd_settings *s, const char *key, const char *value, dd_error *err) {
   if (same_name(key, "init_from")) { /* nanoGPT's way to say --resume */
     if (strcmp(value, "scratch") && strcmp(value, "resume"))
-      return bad_value(key, "scratch or resume (weights of other programs are not read)", value, err);
+      return dd_setting_bad_value(key, "scratch or resume (weights of other programs are not read)", value, err);
     value = strcmp(value, "resume") ? "false" : "true";
     key = "resume";
   }
@@ -409,11 +394,13 @@ int dd_settings_set(dd_settings *s, const char *key, const char *value, dd_error
     if (close) return dd_fail(err, DD_E_USAGE, "unknown setting '%.60s'; did you mean '%s'?", key, close);
     return dd_fail(err, DD_E_USAGE, "unknown setting '%.60s'; see `dd-cpu train --help`", key);
   }
+  const char *colon = d->id == DD_SETTING_schedule ? strchr(value, ':') : NULL;
+  if (colon) return set_schedule(s, value, colon, err);
   int rc = set_field(s, d, value, err);
   if (rc) return rc;
   if (d->id == DD_SETTING_preset) apply_preset(s, s->preset);
   s->set[d->id] = true;
-  derive_defaults(s);
+  dd_settings_derive(s);
   return DD_OK;
 }
 

@@ -14,6 +14,7 @@
 #define DD_ENUM_ROW(list, id, name) DD_##list##_##id,
 enum dd_tokenizer_id { DD_TOKENIZERS(DD_ENUM_ROW) DD_TOKENIZER_COUNT };
 enum dd_compare_id { DD_COMPARES(DD_ENUM_ROW) DD_COMPARE_COUNT };
+enum dd_depth_id { DD_DEPTHS(DD_ENUM_ROW) DD_DEPTH_COUNT };
 enum dd_checkpoint_id { DD_CHECKPOINTS(DD_ENUM_ROW) DD_CHECKPOINT_COUNT };
 enum dd_overflow_id { DD_OVERFLOWS(DD_ENUM_ROW) DD_OVERFLOW_COUNT };
 enum dd_format_id { DD_FORMATS(DD_ENUM_ROW) DD_FORMAT_COUNT };
@@ -33,7 +34,8 @@ typedef enum dd_setting_kind {
 
 /* Commands a setting is an option of, and DD_USE_ONCE (see settings.def). */
 enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32,
-       DD_USE_BENCH = 64, DD_USE_COMPARE = 128, DD_USE_REPORT = 256 };
+       DD_USE_BENCH = 64, DD_USE_COMPARE = 128, DD_USE_REPORT = 256,
+       DD_USE_SCHEDULES = 512 };
 /** What a run can have: settings of other commands alone are no part of its configuration. */
 #define DD_USE_RUN (DD_USE_TRAIN | DD_USE_EVAL | DD_USE_SAMPLE | DD_USE_PREPARE | DD_USE_INFO)
 
@@ -84,6 +86,8 @@ bool dd_setting_is_ignored(const char *key);
 const char *dd_setting_suggest(const char *key, unsigned use);
 /** Closest of a NULL-terminated list of names, or NULL. */
 const char *dd_suggest(const char *word, const char *const *names);
+/** Index of a name among the choices of a CHOICE setting ('-' and '_' are equal), or -1. */
+int dd_setting_choice_index(const dd_setting *d, const char *name);
 /** Title of a group of the help text. */
 const char *dd_setting_group_title(int group);
 /** Key and value of row i of a preset; false after the last. */
@@ -91,10 +95,28 @@ bool dd_preset_value(int preset, int i, const char **key, const char **value);
 
 /** True for settings that change no bit of a run's result: threads, tier, where it is written ... */
 bool dd_setting_is_harmless(int id);
-/** Is a setting a parameter of dropout schedules, and does the schedule chosen in s use it? The rate p0 is one that
- *  every schedule uses. Settings of the evaluations count as parameters only for schedules that react to them. */
+/** Is a setting a parameter of dropout schedules, and does a schedule chosen in s, of all sites or of one, use it?
+ *  Settings of the evaluations count as parameters only for schedules that react to them. */
 typedef enum dd_param { DD_PARAM_NONE, DD_PARAM_UNUSED, DD_PARAM_USED } dd_param;
 dd_param dd_settings_schedule_param(const dd_settings *s, int id);
+/** Bits DD_USES_x of a schedule, and of all that are chosen in s together; of an expression those of its variables. */
+unsigned dd_schedule_uses(enum dd_schedule_id id);
+unsigned dd_settings_uses(const dd_settings *s);
+/** Is a setting of the table one that this schedule reads (those that every schedule has left out)? */
+bool dd_schedule_reads(enum dd_schedule_id schedule, int id);
+
+/** A schedule as it is chosen in the settings: for all sites, or for one that has its own. */
+typedef struct dd_chosen {
+  enum dd_schedule_id id;
+  double p0;
+  const char *arg; /* list, file or formula inside s; NULL for schedules that take none */
+} dd_chosen;
+/** site: DD_DROPOUT_SITE_x, or -1 for the schedule of all that have no own. False when the site has none. */
+bool dd_settings_chosen(const dd_settings *s, int site, dd_chosen *out);
+/** "linear", "expr:p0*(1-t/T)", "table:rates.csv": the schedule as one would type it. */
+void dd_settings_schedule_label(const dd_settings *s, char *out, size_t size);
+/** The setting that takes a schedule's argument, or -1; *example (may be NULL): such an argument. */
+int dd_schedule_argument(enum dd_schedule_id id, const char **example);
 
 /** Back to the default, not given. */
 void dd_settings_reset(dd_settings *s, enum dd_setting_id id);

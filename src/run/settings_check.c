@@ -1,5 +1,5 @@
 /* What no single setting can see: do they fit together? And settings as JSON. */
-#include "run/settings.h"
+#include "run/settings_internal.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -15,32 +15,6 @@ bool dd_setting_is_harmless(int id) {
   for (size_t i = 0; i < sizeof harmless / sizeof *harmless; i++)
     if ((int)harmless[i] == id) return true;
   return !(dd_setting_at(id)->use & DD_USE_TRAIN); /* what other commands read */
-}
-
-/* Settings that schedules read, and which schedules do: any that has one of the bits; 0: all of them. */
-static const struct { enum dd_setting_id id; unsigned uses; } schedule_params[] = {
-    {DD_SETTING_schedule, 0},
-    {DD_SETTING_dropout, 0},
-    {DD_SETTING_dropout_sites, 0},
-    {DD_SETTING_dropout_final, DD_USES_FINAL},
-    {DD_SETTING_dropout_step, DD_USES_STEP},
-    {DD_SETTING_dropout_min, DD_USES_STEP},
-    {DD_SETTING_dropout_max, DD_USES_STEP},
-    {DD_SETTING_val_compare, DD_USES_VAL},
-    {DD_SETTING_val_patience, DD_USES_VAL},
-    {DD_SETTING_val_min_delta, DD_USES_VAL},
-    {DD_SETTING_eval_interval, DD_USES_EVALS},
-    {DD_SETTING_eval_iters, DD_USES_EVALS},
-};
-
-dd_param dd_settings_schedule_param(const dd_settings *s, int id) {
-#define USES_ROW(id, name, formula, uses, source, help) uses,
-  static const unsigned uses[] = {DD_SCHEDULES(USES_ROW)};
-  for (size_t i = 0; i < sizeof schedule_params / sizeof *schedule_params; i++)
-    if ((int)schedule_params[i].id == id)
-      return !schedule_params[i].uses || (schedule_params[i].uses & uses[s->schedule]) ? DD_PARAM_USED
-                                                                                       : DD_PARAM_UNUSED;
-  return DD_PARAM_NONE;
 }
 
 static int check_shape(const dd_settings *s, dd_error *err) {
@@ -61,28 +35,9 @@ static int check_shape(const dd_settings *s, dd_error *err) {
   return DD_OK;
 }
 
-static int check_dropout(const dd_settings *s, dd_error *err) {
-  if (s->schedule == DD_SCHEDULE_EXPONENTIAL) {
-    if (!(s->dropout_final > 0))
-      return dd_fail(err, DD_E_USAGE, "schedule exponential never reaches dropout_final 0: use a rate above 0 such as "
-                     "0.01, or schedule linear or cosine");
-    if (!(s->dropout > 0))
-      return dd_fail(err, DD_E_USAGE, "schedule exponential cannot start at dropout 0: use a rate above 0 such as "
-                     "0.01, or schedule linear or cosine");
-  }
-  if (s->schedule == DD_SCHEDULE_VAL_LOSS) {
-    if (s->dropout_min > s->dropout_max)
-      return dd_fail(err, DD_E_USAGE, "dropout_min %g is above dropout_max %g", s->dropout_min, s->dropout_max);
-    if (s->dropout < s->dropout_min || s->dropout > s->dropout_max)
-      return dd_fail(err, DD_E_USAGE, "dropout %g, the start of schedule val-loss, is outside dropout_min %g to "
-                     "dropout_max %g", s->dropout, s->dropout_min, s->dropout_max);
-  }
-  return DD_OK;
-}
-
 int dd_settings_check(const dd_settings *s, dd_error *err) {
   int rc = check_shape(s, err);
-  if (!rc) rc = check_dropout(s, err);
+  if (!rc) rc = dd_settings_check_dropout(s, err);
   if (rc) return rc;
   if (s->decay_lr && s->min_lr > s->lr)
     return dd_fail(err, DD_E_USAGE, "min_lr %g is above lr %g: the learning rate would grow; lower min_lr too",

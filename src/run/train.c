@@ -6,6 +6,7 @@
 #include "run/train.h"
 #include "core/philox.h"
 #include "run/generate.h"
+#include <assert.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,25 +25,16 @@ static void fill_batch(dd_job *j, int64_t it, int64_t micro) {
   }
 }
 
-/* Rates of the four sites in this iteration: sites outside the mask stay at p0. */
-static double site_rates(const dd_job *j, int64_t it, double rate[DD_SITES]) {
-  const double p = dd_schedule_rate(&j->schedule, &j->state.schedule, it);
-  const unsigned follow = dd_settings_site_mask(j->s);
-  for (int i = 0; i < DD_SITES; i++) rate[i] = follow >> i & 1 ? p : j->s->dropout;
-  return p;
-}
-
 /* Gradients of iteration it. DD_E_STOPPED leaves the state before its update. *save: a checkpoint was asked for. */
-static int gradients(dd_job *j, int64_t it, double *loss, double *rate, int *save, dd_error *err) {
-  double site[DD_SITES], sum = 0;
-  *rate = site_rates(j, it, site);
+static int gradients(dd_job *j, int64_t it, const dd_dropout_rates *rates, double *loss, int *save, dd_error *err) {
+  double sum = 0;
   for (int64_t g = 0; g < j->m->o.accumulation; g++) {
     const int ask = dd_should_stop(j->cb);
     if (ask == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", (long long)it);
     if (ask == 2) *save = 1;
     double l = 0;
     fill_batch(j, it, g);
-    dd_model_forward_backward(j->m, j->idx, j->targets, j->m->o.B, j->m->o.T, g, it, site, &l);
+    dd_model_forward_backward(j->m, j->idx, j->targets, j->m->o.B, j->m->o.T, g, it, rates, &l);
     sum += l;
   }
   *loss = sum / (double)j->m->o.accumulation;
@@ -87,11 +79,19 @@ static int diverged_in_eval(const dd_job *j, int64_t it, double train, double va
       j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
-static int log_step(dd_job *j, const dd_step_record *r, dd_error *err) {
+/* rates: of sites, when they need not have one; else NULL. */
+static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_error *err) {
   if (j->cb && j->cb->step) j->cb->step(j->cb->user, r);
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "type", "step", "iter", (json_int_t)r->iter,
                         "loss", r->loss, "lr", r->lr, "dropout", r->dropout, "grad_norm", r->grad_norm, "ms_per_iter",
                         r->ms_per_iter, "tokens_per_s", r->tokens_per_s, "elapsed_s", r->elapsed_s);
+#define RATE_KEY(id, name) name, rates[DD_DROPOUT_SITE_##id],
+  static_assert(DD_SITES == 4, "a format below has four rates");
+  if (o && rates &&
+      json_object_set_new(o, "rates", json_pack("{s:f, s:f, s:f, s:f}", DD_DROPOUT_SITES(RATE_KEY) NULL))) {
+    json_decref(o);
+    o = NULL;
+  }
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
   const int rc = dd_metrics_append(j->metrics, o, err);
   json_decref(o);
@@ -108,7 +108,7 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .best_val_loss = st->best_val_loss,
                       .best_iter = st->best_iter,
                       .improved = st->best_iter == st->iter,
-                      .dropout = dd_schedule_rate(&j->schedule, &st->schedule, st->iter),
+                      .dropout = dd_rates_at(j->rates, &st->schedule, st->iter, NULL),
                       .seconds = seconds,
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
@@ -145,7 +145,7 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
   st->train_loss = train;
   st->val_loss = val;
   st->evaluated = it;
-  dd_schedule_observe(&j->schedule, &st->schedule, val);
+  dd_rates_observe(j->rates, &st->schedule, train, val);
   *seconds = dd_now() - t0;
   return log_eval(j, 1, *seconds, err);
 }
@@ -219,9 +219,11 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
       p.since += dd_now() - t;
     }
     if (s->checkpoint_interval > 0 && it > 0 && it % s->checkpoint_interval == 0) save = 1;
-    double loss = 0, rate = 0;
+    double loss = 0;
+    dd_dropout_rates rates;
+    const double rate = dd_rates_at(j->rates, &st->schedule, it, &rates);
     const double lr = dd_learning_rate(&j->lr, it);
-    rc = gradients(j, it, &loss, &rate, &save, err);
+    rc = gradients(j, it, &rates, &loss, &save, err);
     if (rc == DD_E_STOPPED) return stop_and_save(j, err);
     const double norm = dd_model_grad_norm(j->m);
     if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
@@ -245,7 +247,7 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
     p.iters++;
     if (it % s->log_interval == 0 || last) {
       const dd_step_record r = step_record(j, it, loss, lr, rate, norm, &p);
-      if ((rc = log_step(j, &r, err))) return rc;
+      if ((rc = log_step(j, &r, j->rates->varies ? rates.site : NULL, err))) return rc;
       p.since = dd_now();
       p.iters = 0;
     }

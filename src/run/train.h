@@ -4,6 +4,7 @@
 #include "run/checkpoint.h"
 #include "run/dataset.h"
 #include "run/evaluate.h"
+#include "run/rates.h"
 #include "run/rundir.h"
 #include "core/machine.h"
 
@@ -19,7 +20,7 @@ typedef struct dd_job {
   dd_model *m;
   dd_evaluator evaluator;
   int32_t *idx, *targets; /* one micro-batch */
-  dd_schedule schedule;
+  dd_rates *rates;
   dd_lr lr;
   dd_run_state state;
   int64_t saved;  /* iteration of the newest checkpoint of this run, -1: none */
