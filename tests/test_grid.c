@@ -60,6 +60,18 @@ static void test_cells(void **state) {
   s = SETTINGS("schedules", "fixed", "seeds", "2", "seed", "18446744073709551615");
   names(s, "fixed-s18446744073709551615 fixed-s0 ");
   dd_settings_destroy(s);
+  /* commas inside an item */
+  s = SETTINGS("schedules", "steps:0=0.2,50%=0.1 , expr:min(p0,t/T),late", "seeds", "1");
+  dd_grid list;
+  dd_error why = {0};
+  if (dd_grid_create(&list, s, &why)) fail_msg("%s", why.message);
+  assert_int_equal(list.n, 3);
+  assert_string_equal(json_string_value(json_array_get(list.schedules, 0)), "steps:0=0.2,50%=0.1");
+  assert_string_equal(json_string_value(json_array_get(list.schedules, 1)), "expr:min(p0,t/T)");
+  assert_string_equal(list.cells[2].name, "late-s1337");
+  assert_int_equal(strlen(list.cells[0].name), strlen("steps-12345678-s1337"));
+  dd_grid_destroy(&list);
+  dd_settings_destroy(s);
   /* a path is no file name */
   s = SETTINGS("schedules", "fixed", "seeds", "1", "grid", "data=shakespeare,/tmp/a b.txt");
   dd_grid g;

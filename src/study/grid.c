@@ -1,6 +1,7 @@
 #include "study/grid.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -14,11 +15,16 @@ static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of 
 
 /* ---- lists ---- */
 
-/* Length of the item at p: up to a separator outside parentheses, which expressions have. */
-static size_t item_length(const char *p, char separator) {
+/* Length of the item at p: up to a separator outside parentheses, which expressions have. words: items begin with a
+ * letter, so a comma before anything else is inside one ("steps:0=0.2,50%=0.1"). */
+static size_t item_length(const char *p, char separator, int words) {
   int depth = 0;
   const char *q = p;
-  for (; *q && (depth > 0 || *q != separator); q++) depth += (*q == '(') - (*q == ')');
+  for (; *q; q++) {
+    depth += (*q == '(') - (*q == ')');
+    const char next = q[1 + strspn(q + 1, " ")];
+    if (*q == separator && depth <= 0 && (!words || !next || next == separator || isalpha((unsigned char)next))) break;
+  }
   return (size_t)(q - p);
 }
 
@@ -29,12 +35,13 @@ static json_t *trimmed(const char *p, size_t n) {
 }
 
 /* Items of a list; empty ones and repetitions are errors. name: the option, for messages. */
-static int parse_list(json_t **out, const char *name, const char *text, size_t size, dd_error *err) {
+static int parse_list(json_t **out, const char *name, const char *text, size_t size, int words,
+                      dd_error *err) {
   char *list = strndup(text, size);
   json_t *items = json_array();
   int rc = list && items ? DD_OK : no_memory(err);
   for (const char *p = list; !rc;) {
-    const size_t n = item_length(p, ',');
+    const size_t n = item_length(p, ',', words);
     json_t *item = trimmed(p, n);
     size_t i;
     json_t *other;
@@ -76,7 +83,7 @@ static int parse_dims(json_t **out, const char *text, dd_error *err) {
   json_t *dims = json_array();
   int rc = dims ? DD_OK : no_memory(err);
   for (const char *p = text; *p && !rc;) {
-    const size_t n = item_length(p, ';');
+    const size_t n = item_length(p, ';', 0);
     const char *eq = memchr(p, '=', n);
     char key[64] = "";
     if (eq) snprintf(key, sizeof key, "%.*s", (int)((eq - p) < 63 ? eq - p : 63), p + strspn(p, " "));
@@ -84,7 +91,7 @@ static int parse_dims(json_t **out, const char *text, dd_error *err) {
     if (!*key) rc = dd_fail(err, DD_E_USAGE, "grid must look like n_layer=6,12, not '%.60s'", p);
     if (!rc) rc = check_dim(key, err);
     json_t *values = NULL;
-    if (!rc) rc = parse_list(&values, "grid", eq + 1, (size_t)(p + n - eq - 1), err);
+    if (!rc) rc = parse_list(&values, "grid", eq + 1, (size_t)(p + n - eq - 1), 0, err);
     const char *name = rc ? "" : dd_setting_find(key)->name;
     size_t i;
     json_t *dim;
@@ -206,7 +213,7 @@ static int make_cells(dd_grid *g, dd_error *err) {
 int dd_grid_create(dd_grid *g, const dd_settings *s, dd_error *err) {
   *g = (dd_grid){.base = copy_of(s), .seeds = json_array()};
   int rc = g->base && g->seeds ? DD_OK : no_memory(err);
-  if (!rc) rc = parse_list(&g->schedules, "schedules", s->schedules, strlen(s->schedules), err);
+  if (!rc) rc = parse_list(&g->schedules, "schedules", s->schedules, strlen(s->schedules), 1, err);
   if (!rc) rc = parse_dims(&g->dims, s->grid, err);
   for (int64_t i = 0; i < s->seeds && !rc; i++) {
     char text[32];

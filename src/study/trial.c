@@ -47,10 +47,10 @@ static int open_trial(trial *t, const dd_trial *a, dd_error *err) {
 
 /* One iteration as the run would make it, in ms. */
 static double iteration(trial *t, const dd_settings *s, double p, int64_t step) {
-  const double rate[DD_SITES] = {p, p, p, p};
+  const dd_dropout_rates rates = {.site = {p, p, p, p}};
   double loss;
   const double t0 = dd_now();
-  dd_model_forward_backward(t->m, t->idx, t->targets, t->m->o.B, t->m->o.T, 0, step, rate, &loss);
+  dd_model_forward_backward(t->m, t->idx, t->targets, t->m->o.B, t->m->o.T, 0, step, &rates, &loss);
   const double t1 = dd_now();
   const dd_update u = {.lr = 1e-5, .beta1 = 0.9, .beta2 = 0.99, .eps = 1e-8, .clip = 1};
   dd_model_update(t->m, &u, dd_model_grad_norm(t->m));
