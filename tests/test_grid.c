@@ -85,7 +85,8 @@ static void test_cells(void **state) {
 
 static void test_cell_settings(void **state) {
   (void)state;
-  dd_settings *s = SETTINGS("schedules", "exponential", "seeds", "1", "grid", "n_layer=2,3", "lr", "0.01", "out", "x"), *c;
+  dd_settings *s = SETTINGS("schedules", "exponential", "seeds", "1", "grid", "n_layer=2,3", "lr", "0.01", "out", "x"),
+              *c;
   dd_grid g;
   assert_int_equal(dd_grid_create(&g, s, NULL), 0);
   assert_int_equal(dd_grid_settings(&g, 1, "x", &c, NULL), 0);
@@ -100,7 +101,9 @@ static void test_cell_settings(void **state) {
 
 static void test_refusals(void **state) {
   (void)state;
-  static const struct { const char *key, *value, *part; } bad[] = {
+  static const struct {
+    const char *key, *value, *part;
+  } bad[] = {
       {"schedules", "fixed,fixed", "'fixed' twice"},
       {"schedules", "fixed,,linear", "empty item"},
       {"schedules", "fixed,linaer", "did you mean 'linear'?"},
@@ -172,7 +175,11 @@ static void test_plans(void **state) {
   assert_int_equal(add_plan(SETTINGS("max_iters", "10"), &err), DD_E_CORRUPT);
   assert_non_null(strstr(err.message, "max_iters = 5000, this call says 10"));
   /* damaged plans are left alone */
-  static const char *const damaged[] = {"", "{", "[]", "{\"settings\": 1}", "{\"settings\": {}, \"numerics_version\": 0}",
+  static const char *const damaged[] = {"",
+                                        "{",
+                                        "[]",
+                                        "{\"settings\": 1}",
+                                        "{\"settings\": {}, \"numerics_version\": 0}",
                                         "{\"settings\": {}, \"numerics_version\": 1, \"cells\": 3}"};
   char path[128];
   snprintf(path, sizeof path, "%s/compare.json", dir);
@@ -240,7 +247,8 @@ static void test_blocks(void **state) {
   BLOCKS(0xffff, 8, 1, 1, 0xffff);                         /* more than a node */
   /* 16 threads are more than the cores: processors, hyperthreads beside each other */
   BLOCKS(0xffff, 8, 2, 2, 0x0f0f, 0xf0f0);
-  BLOCKS(0xffff, 1, 16, 16, 1, 0x100, 2, 0x200, 4, 0x400, 8, 0x800, 0x10, 0x1000, 0x20, 0x2000, 0x40, 0x4000, 0x80, 0x8000);
+  BLOCKS(0xffff, 1, 16, 16, 1, 0x100, 2, 0x200, 4, 0x400, 8, 0x800, 0x10, 0x1000, 0x20, 0x2000, 0x40, 0x4000, 0x80,
+         0x8000);
   BLOCKS(0xffff, 6, 3, 2, 0x0707, 0x7070); /* not enough for three */
   BLOCKS(0x00f0, 2, 2, 2, 0x30, 0xc0);     /* a mask without hyperthreads */
   BLOCKS(0x0018, 2, 1, 1, 0x18);           /* across nodes when there is no other way */

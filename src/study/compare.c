@@ -141,14 +141,21 @@ static int look(const study *y, size_t cell, dd_settings *s, state *out, dd_erro
   return DD_OK;
 }
 
+/* A cell that cannot be run; the others go on. */
+static void give_up(study *y, size_t cell, const dd_error *why) {
+  y->state[cell] = FAILED;
+  if (!y->first.code) dd_fail(&y->first, why->code, "%s: %.900s", y->grid.cells[cell].name, why->message);
+  dd_say(y->cb, DD_WARNING, "%s: %.900s", y->grid.cells[cell].name, why->message);
+}
+
 static int look_at_all(study *y, dd_error *err) {
   for (size_t i = 0; i < y->grid.n; i++) {
     dd_settings *s;
-    int rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
+    dd_error why;
+    const int rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
     if (rc) return rc;
-    rc = look(y, i, s, y->state + i, err);
+    if (look(y, i, s, y->state + i, &why)) give_up(y, i, &why);
     dd_settings_destroy(s);
-    if (rc) return rc;
   }
   return DD_OK;
 }
@@ -214,12 +221,14 @@ static void say_end(const study *y, const place *p, state s) {
   const dd_slot *slot = p->worker.slot;
   const long long done = count(y, FINISHED), all = (long long)y->grid.n;
   const double left = remaining(y);
+  const int minutes = left >= 120;
   char eta[48] = "";
-  if (!isnan(left) && left >= 1) snprintf(eta, sizeof eta, ", about %.0f %s left", left < 120 ? left : left / 60, left < 120 ? "s" : "min");
+  if (!isnan(left) && left >= 1)
+    snprintf(eta, sizeof eta, ", about %.0f %s left", minutes ? left / 60 : left, minutes ? "min" : "s");
   if (s == FINISHED)
     dd_say(y->cb, DD_INFO, "%lld/%lld %s: best val %.4f at %lld, %.0f s, fingerprint %.8s%s", done, all,
-           cell_name(y, p->cell), slot->best_val_loss, (long long)slot->best_iter, slot->seconds, slot->fingerprint, eta);
-  else if (s == FAILED) dd_say(y->cb, DD_WARNING, "%s failed: %s", cell_name(y, p->cell), slot->error.message);
+           cell_name(y, p->cell), slot->best_val_loss, (long long)slot->best_iter, slot->seconds, slot->fingerprint,
+           eta);
   else if (s == ELSEWHERE) dd_say(y->cb, DD_INFO, "%s is being trained by another process", cell_name(y, p->cell));
 }
 
@@ -232,9 +241,10 @@ static void collect(study *y, place *p) {
   else if (slot->rc == DD_E_STOPPED) s = TO_DO;
   y->state[p->cell] = s;
   if (s == FINISHED) y->run_seconds += dd_now() - p->worker.started, y->ended++;
-  if (s == FAILED && !y->first.code)
-    dd_fail(&y->first, (dd_status)slot->rc, "%s: %.900s", cell_name(y, p->cell), slot->error.message);
-  say_end(y, p, s);
+  if (s == FAILED) {
+    slot->error.code = (dd_status)slot->rc;
+    give_up(y, p->cell, &slot->error);
+  } else say_end(y, p, s);
   dd_worker_release(&p->worker);
   dd_settings_destroy(p->s);
   p->s = NULL;
@@ -251,10 +261,11 @@ static int begin(study *y, int i, dd_error *err) {
     p->s->threads = y->packing.threads;
     p->s->sample_chars = 0;
     /* Once more: another process may have finished it in the meantime. */
-    if ((rc = look(y, c, p->s, y->state + c, err)) || y->state[c] == FINISHED) {
+    dd_error why;
+    if (look(y, c, p->s, y->state + c, &why)) give_up(y, c, &why);
+    if (y->state[c] != TO_DO) {
       dd_settings_destroy(p->s);
       p->s = NULL;
-      if (rc) return rc;
       continue;
     }
     rc = dd_worker_start(&p->worker, train_cell, p, y->packing.block ? y->packing.block + i : NULL, err);
@@ -307,12 +318,16 @@ static int parse_shard(const char *text, int *i, int *n, dd_error *err) {
   *i = *n = 1;
   if (!*text) return DD_OK;
   if (sscanf(text, "%5d/%5d%n", i, n, &used) != 2 || text[used] || *n < 1 || *i < 1 || *i > *n)
-    return dd_fail(err, DD_E_USAGE, "shard must be I/N with 1 <= I <= N, as 2/4 for the second of four, not '%.40s'", text);
+    return dd_fail(err, DD_E_USAGE, "shard must be I/N with 1 <= I <= N, as 2/4 for the second of four, not '%.40s'",
+                   text);
   return DD_OK;
 }
 
 static int check_given(const dd_settings *s, dd_error *err) {
-  static const struct { enum dd_setting_id id; const char *instead; } foreign[] = {
+  static const struct {
+    enum dd_setting_id id;
+    const char *instead;
+  } foreign[] = {
       {DD_SETTING_schedule, "name the schedules with --schedules"},
       {DD_SETTING_resume, "compare continues by itself what --out holds"},
       {DD_SETTING_overwrite, "remove the directory, or take another --out"},
@@ -330,7 +345,8 @@ static int check_given(const dd_settings *s, dd_error *err) {
 static int open_data(study *y, dd_error *err) {
   dd_dataset *d;
   const dd_settings *s = y->given;
-  const char *tokenizer = dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
+  const char *tokenizer =
+      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
   const int rc = dd_dataset_open(&d, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, tokenizer, y->cb, err);
   if (rc) return rc;
   y->vocab = d->vocab_size;
@@ -359,8 +375,8 @@ static int open_study(study *y, const char *command, dd_error *err) {
   y->state = calloc(y->grid.n + 1, sizeof *y->state);
   if (!y->state) return dd_fail(err, DD_E_RUNTIME, "out of memory for the grid");
   if ((rc = look_at_all(y, err))) return rc;
-  dd_say(y->cb, DD_INFO, "study %s: %lld of %zu runs are finished%s%s", y->dir, (long long)count(y, FINISHED), y->grid.n,
-         n > 1 ? " in part " : "", n > 1 ? y->given->shard : "");
+  dd_say(y->cb, DD_INFO, "study %s: %lld of %zu runs are finished%s%s", y->dir, (long long)count(y, FINISHED),
+         y->grid.n, n > 1 ? " in part " : "", n > 1 ? y->given->shard : "");
   return DD_OK;
 }
 
@@ -390,8 +406,8 @@ static int describe(study *y, dd_error *err) {
 static int verdict(const study *y, dd_error *err) {
   const long long failed = count(y, FAILED), left = count(y, TO_DO);
   if (y->stopping)
-    return dd_fail(err, DD_E_STOPPED, "stopped on request with %lld of %zu runs to do; the same command continues", left,
-                   y->grid.n);
+    return dd_fail(err, DD_E_STOPPED, "stopped on request with %lld of %zu runs to do; the same command continues",
+                   left, y->grid.n);
   if (failed)
     return dd_fail(err, y->first.code, "%lld of %zu runs failed, everything else is reported; the first was %.800s",
                    failed, y->grid.n, y->first.message);

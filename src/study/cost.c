@@ -49,7 +49,8 @@ static int sample_run(void *arg, dd_slot *slot) {
 
 /* ---- in the parent ---- */
 
-static int run_child(int (*job)(void *, dd_slot *), void *arg, double figure[2], const dd_callbacks *cb, dd_error *err) {
+static int run_child(int (*job)(void *, dd_slot *), void *arg, double figure[2], const dd_callbacks *cb,
+                     dd_error *err) {
   dd_worker w;
   int rc = dd_worker_start(&w, job, arg, NULL, err);
   if (rc) return rc;
@@ -72,7 +73,8 @@ static int any_run(const char *dir, char *run, size_t size) {
   while (d && (name = dd_fs()->readdir(d))) {
     char path[4096], file[4096];
     if (name[0] == '.' || strlen(name) >= sizeof best || (*best && strcmp(name, best) > 0)) continue;
-    if (dd_path_join(path, sizeof path, runs, name, NULL) || dd_run_find_checkpoint(path, "best", file, sizeof file, NULL))
+    if (dd_path_join(path, sizeof path, runs, name, NULL) ||
+        dd_run_find_checkpoint(path, "best", file, sizeof file, NULL))
       continue;
     snprintf(best, sizeof best, "%s", name);
   }
@@ -80,22 +82,25 @@ static int any_run(const char *dir, char *run, size_t size) {
   return *best && !dd_path_join(run, size, runs, best, NULL);
 }
 
-static int write_cost(const char *path, const char *tier, int threads, const double step[2], double rate, dd_error *err) {
+static int write_cost(const char *path, const char *tier, int threads, const double step[2], double rate,
+                      dd_error *err) {
   char cpu[256], text[512], generation[512];
   dd_machine_name(cpu, sizeof cpu);
   const double price = step[1] > 0 ? step[0] / step[1] - 1 : NAN;
   snprintf(text, sizeof text,
            "With %d thread%s an iteration takes %.1f ms with dropout at p0 and %.1f ms without: dropout costs %.1f %%.",
            threads, threads > 1 ? "s" : "", step[0], step[1], 100 * price);
-  snprintf(generation, sizeof generation,
-           "%.0f tokens/s (one stream, %d tokens, f32 weights, %d thread%s), measured once for all: dropout is off when "
-           "text is generated, so no schedule can change this speed.", rate, TOKENS, threads, threads > 1 ? "s" : "");
+  snprintf(
+      generation, sizeof generation,
+      "%.0f tokens/s (one stream, %d tokens, f32 weights, %d thread%s), measured once for all: dropout is off when "
+      "text is generated, so no schedule can change this speed.",
+      rate, TOKENS, threads, threads > 1 ? "s" : "");
   json_t *o = json_pack("{s:s, s:s, s:i, s:f, s:s, s:f, s:f, s:f, s:s}", "cpu", cpu, "tier", tier, "threads", threads,
                         "generation_tokens_per_s", rate, "generation_text", generation, "step_ms", step[0],
                         "step_ms_no_dropout", step[1], "dropout_price", isfinite(price) ? price : 0.0, "text", text);
   char *dump = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
-  const int rc = dump ? dd_file_replace(path, dump, strlen(dump), err)
-                      : dd_fail(err, DD_E_RUNTIME, "out of memory for %s", path);
+  const int rc =
+      dump ? dd_file_replace(path, dump, strlen(dump), err) : dd_fail(err, DD_E_RUNTIME, "out of memory for %s", path);
   free(dump);
   json_decref(o);
   return rc;

@@ -35,8 +35,7 @@ static json_t *trimmed(const char *p, size_t n) {
 }
 
 /* Items of a list; empty ones and repetitions are errors. name: the option, for messages. */
-static int parse_list(json_t **out, const char *name, const char *text, size_t size, int words,
-                      dd_error *err) {
+static int parse_list(json_t **out, const char *name, const char *text, size_t size, int words, dd_error *err) {
   char *list = strndup(text, size);
   json_t *items = json_array();
   int rc = list && items ? DD_OK : no_memory(err);
@@ -47,8 +46,8 @@ static int parse_list(json_t **out, const char *name, const char *text, size_t s
     json_t *other;
     if (!item) rc = no_memory(err);
     else if (!*json_string_value(item)) rc = dd_fail(err, DD_E_USAGE, "%s has an empty item: '%.200s'", name, list);
-    json_array_foreach(items, i, other) if (!rc && json_equal(item, other)) rc =
-        dd_fail(err, DD_E_USAGE, "%s has '%.200s' twice: every cell of a grid runs once", name, json_string_value(item));
+    json_array_foreach(items, i, other) if (!rc && json_equal(item, other)) rc = dd_fail(
+        err, DD_E_USAGE, "%s has '%.200s' twice: every cell of a grid runs once", name, json_string_value(item));
     if (json_array_append_new(items, item) && !rc) rc = no_memory(err);
     p += n;
     if (!*p) break;
@@ -186,7 +185,8 @@ static int make_cells(dd_grid *g, dd_error *err) {
   const size_t n_dims = json_array_size(g->dims), n_schedules = json_array_size(g->schedules);
   double all = (double)n_schedules * (double)json_array_size(g->seeds);
   for (size_t d = 0; d < n_dims; d++) all *= (double)json_array_size(json_array_get(json_array_get(g->dims, d), 1));
-  if (all > CELLS_MAX) return dd_fail(err, DD_E_USAGE, "the grid has %.0f cells, at most %d can be planned", all, CELLS_MAX);
+  if (all > CELLS_MAX)
+    return dd_fail(err, DD_E_USAGE, "the grid has %.0f cells, at most %d can be planned", all, CELLS_MAX);
   g->cells = calloc((size_t)all, sizeof *g->cells);
   size_t *choice = calloc(n_dims + 1, sizeof *choice);
   json_t *known = json_object(); /* names so far */
@@ -197,7 +197,8 @@ static int make_cells(dd_grid *g, dd_error *err) {
     do {
       for (size_t k = 0; k < n_schedules && !rc; k++) {
         dd_cell *cell = g->cells + g->n;
-        rc = make_cell(g, json_string_value(json_array_get(g->schedules, k)), json_string_value(seed), choice, cell, err);
+        rc = make_cell(g, json_string_value(json_array_get(g->schedules, k)), json_string_value(seed), choice, cell,
+                       err);
         if (!rc && !json_object_get(known, cell->name)) {
           if (json_object_set_new(known, cell->name, json_true())) rc = no_memory(err);
           g->n++;
@@ -275,8 +276,10 @@ static int check_same(const char *path, const json_t *was, const json_t *now, dd
     if (!old || json_equal(old, value)) continue; /* a setting that is newer than the plan */
     char *a = json_dumps(old, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     char *b = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
-    const int rc = dd_fail(err, DD_E_CORRUPT, "%s was planned with %s = %s, this call says %s; leave the option out, vary "
-                           "it with --grid, or take another --out", path, key, a ? a : "?", b ? b : "?");
+    const int rc = dd_fail(err, DD_E_CORRUPT,
+                           "%s was planned with %s = %s, this call says %s; leave the option out, vary "
+                           "it with --grid, or take another --out",
+                           path, key, a ? a : "?", b ? b : "?");
     free(a);
     free(b);
     return rc;
@@ -311,9 +314,10 @@ static int merge_plan(const char *path, json_t *old, const json_t *now, dd_error
   if (!json_is_object(json_object_get(old, "settings")))
     return dd_fail(err, DD_E_CORRUPT, "%s is no plan of dd-cpu compare; remove it or take another --out", path);
   if (json_integer_value(json_object_get(old, "numerics_version")) != DD_NUMERICS_VERSION)
-    return dd_fail(err, DD_E_CORRUPT, "%s was made by another numerics version of dd-cpu (%lld, this is %d); take another "
-                   "--out", path, (long long)json_integer_value(json_object_get(old, "numerics_version")),
-                   DD_NUMERICS_VERSION);
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%s was made by another numerics version of dd-cpu (%lld, this is %d); take another "
+                   "--out",
+                   path, (long long)json_integer_value(json_object_get(old, "numerics_version")), DD_NUMERICS_VERSION);
   const int rc = check_same(path, json_object_get(old, "settings"), json_object_get(now, "settings"), err);
   if (rc) return rc;
   for (size_t i = 0; i < sizeof lists / sizeof *lists; i++) {
@@ -337,8 +341,10 @@ static int update_plan(const char *path, json_t *now, dd_error *err) {
     old = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
     free(text);
     rc = old ? merge_plan(path, old, now, err)
-             : dd_fail(err, DD_E_CORRUPT, "%s is damaged: no JSON; the runs beside it are not touched: remove it and start "
-                       "the same call again", path);
+             : dd_fail(err, DD_E_CORRUPT,
+                       "%s is damaged: no JSON; the runs beside it are not touched: remove it and start "
+                       "the same call again",
+                       path);
   }
   json_t *plan = old ? old : now;
   char *text = rc ? NULL : json_dumps(plan, JSON_INDENT(1) | JSON_REAL_PRECISION(17));

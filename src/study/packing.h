@@ -5,10 +5,10 @@
 #include "study/worker.h"
 
 typedef struct dd_packing {
-  int jobs, threads;  /* trainings at once, threads of each */
-  cpu_set_t *block;   /* [jobs] processors of each, or NULL: not bound */
-  double step_ms;     /* of one training while all run, 0: not measured */
-  char why[160];      /* for people */
+  int jobs, threads; /* trainings at once, threads of each */
+  cpu_set_t *block;  /* [jobs] processors of each, or NULL: not bound */
+  double step_ms;    /* of one training while all run, 0: not measured */
+  char why[160];     /* for people */
 } dd_packing;
 
 /** --jobs decides, else a short measurement of every split of the threads into powers of two: what finishes `pending`
@@ -21,8 +21,8 @@ void dd_packing_free(dd_packing *p);
 typedef struct dd_trial {
   const dd_settings *s;
   int vocab, threads;
-  double seconds;   /* at least this long */
-  int both;         /* with and without dropout in turn: figure[0] and figure[1] are ms per iteration; else [0] only */
+  double seconds; /* at least this long */
+  int both;       /* with and without dropout in turn: figure[0] and figure[1] are ms per iteration; else [0] only */
 } dd_trial;
 int dd_trial_run(void *trial, dd_slot *slot);
 #endif

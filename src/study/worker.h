@@ -9,12 +9,12 @@
 #include <sys/types.h>
 
 typedef struct dd_slot {
-  _Atomic int stop;                    /* parent: 1 save and stop */
-  _Atomic int64_t iter, max_iters;     /* child: progress of its training */
+  _Atomic int stop;                /* parent: 1 save and stop */
+  _Atomic int64_t iter, max_iters; /* child: progress of its training */
   _Atomic double loss, val_loss, best_val_loss, dropout, eta_s, ms_per_iter;
   _Atomic int64_t best_iter;
-  _Atomic double figure[4];            /* child: results of measurements */
-  int rc;                              /* child, read after its end */
+  _Atomic double figure[4]; /* child: results of measurements */
+  int rc;                   /* child, read after its end */
   dd_error error;
   double seconds;
   char fingerprint[33];
@@ -27,7 +27,8 @@ typedef struct dd_worker {
 } dd_worker;
 
 /** Run job(arg, slot) in a child; what it returns is its exit code. cpus: processors of its own, or NULL. */
-int dd_worker_start(dd_worker *w, int (*job)(void *arg, dd_slot *slot), void *arg, const cpu_set_t *cpus, dd_error *err);
+int dd_worker_start(dd_worker *w, int (*job)(void *arg, dd_slot *slot), void *arg, const cpu_set_t *cpus,
+                    dd_error *err);
 /** 1 when the child has ended (or none runs): then slot->rc and slot->error tell how, also when a signal ended it. */
 int dd_worker_ended(dd_worker *w);
 /** After its end: give the slot back. */
