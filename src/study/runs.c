@@ -99,10 +99,11 @@ static void find_state(dd_study_run *run, const dd_metrics_end *end) {
   else if (run->iter < 0 && run->bad_lines > 0)
     set_state(run, DD_RUN_DAMAGED, "metrics.jsonl holds no record of this run, only %lld other lines",
               (long long)run->bad_lines);
-  else if (end->diverged)
+  else if (end->diverged) {
+    run->iter = end->diverged_at;
     set_state(run, DD_RUN_DIVERGED, "loss or gradient became NaN or infinite at iteration %lld of %lld",
               (long long)end->diverged_at, of);
-  else if (step == run->max_iters && eval == run->max_iters) run->state = DD_RUN_FINISHED;
+  } else if (step == run->max_iters && eval == run->max_iters) run->state = DD_RUN_FINISHED;
   else if (run->iter < 0) set_state(run, DD_RUN_UNFINISHED, "nothing is recorded yet%s", cut);
   else set_state(run, DD_RUN_UNFINISHED, "recorded up to iteration %lld of %lld%s", at, of, cut);
 }
