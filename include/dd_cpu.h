@@ -156,6 +156,10 @@ DD_API int dd_compare(const dd_settings *s, const char *command, const dd_callba
                       dd_error *err);
 /** Turn text `s.data` into train.bin, val.bin and meta.json in directory `s.out`. */
 DD_API int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
+/** Analyse the study directories or runs `s.study` (one per line) and write the report `s.format` to file `s.out`; when
+ *  that is empty, html goes to report.html in the one directory, all others to the callback `text`, as with "-". Runs
+ *  that are damaged or unfinished are told as warnings and in the report. */
+DD_API int dd_report(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 /** Facts of machine and build, one message per line. */
 DD_API int dd_info(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 

@@ -166,12 +166,21 @@ static int parse_letters(cursor *c, const char *arg, dd_error *err) {
 
 /* One more for a list. */
 static int add_positional(cursor *c, const char *arg, dd_error *err) {
-  const char *key = dd_setting_at((int)c->cli->command->positional_id)->name;
-  char list[1024] = "", longer[2048];
+  const dd_command *k = c->cli->command;
+  const dd_setting *d = dd_setting_at((int)k->positional_id);
+  char list[4096] = "";
   if (c->presets) return DD_OK;
-  dd_settings_get(c->cli->settings, key, list, sizeof list, NULL);
-  snprintf(longer, sizeof longer, "%s%s%.1000s", list, *list ? "," : "", arg);
-  return set(c, key, longer, err);
+  int rc = dd_settings_get(c->cli->settings, d->name, list, sizeof list, err);
+  const size_t n = strlen(list), more = strlen(arg), room = d->size < sizeof list ? d->size : sizeof list;
+  if (rc) return rc;
+  if (strchr(arg, k->many) && k->many < 32)
+    return dd_fail(err, DD_E_USAGE, "a line feed in the name of a %s is not supported", k->positional);
+  if (n + more + 2 > room)
+    return dd_fail(err, DD_E_USAGE, "too many or too long: the %ss of `%s` may have %zu bytes together", k->positional,
+                   k->name, room - 1);
+  if (n) list[n] = k->many;
+  memcpy(list + n + (n > 0), arg, more + 1);
+  return set(c, d->name, list, err);
 }
 
 static int parse_positional(cursor *c, const char *arg, dd_error *err) {

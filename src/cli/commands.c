@@ -419,6 +419,19 @@ static int run_compare(dd_cli *cli, dd_error *err) {
   return rc;
 }
 
+static int run_report(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  int rc = dd_report(cli->settings, &cb, err);
+  if (rc || !cli->json) return rc;
+  json_t *o = json_object();
+  json_object_set_new(o, "command", json_string("report"));
+  json_object_set_new(o, "format", json_string(dd_settings_choice(cli->settings, DD_SETTING_format)));
+  if (*cli->settings->out) json_object_set_new(o, "out", json_string(cli->settings->out));
+  add_text(cli, o);
+  out_json(cli, o);
+  return DD_OK;
+}
+
 static const char *const train_examples[] = {
   "train                        # the paper's setting on Tiny Shakespeare",
   "train --preset small         # nanoGPT's recipe for CPUs",
@@ -444,18 +457,26 @@ static const char *const bench_examples[] = {
   "bench products --preset paper,small -t 1,2 --json new.json",
   "bench step --preset gpt2 --compare old.json", NULL};
 
+static const char *const report_examples[] = {
+  "report studies/shakespeare   # studies/shakespeare/report.html",
+  "report studies/shakespeare --format md",
+  "report runs --format tsv     # all runs in a directory, one line each",
+  "report runs/fixed-1 runs/linear-1 runs/fixed-2 runs/linear-2 -o report.html", NULL};
+
 static const dd_command commands[] = {
   {"train", "train a model and print the fingerprint of its weights", DD_USE_TRAIN, NULL, 0, run_train, train_examples,
-   false},
+   0},
   {"compare", "train schedules x seeds and settle which is best", DD_USE_TRAIN | DD_USE_COMPARE, NULL, 0, run_compare,
-   compare_examples, false},
-  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, false},
-  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, false},
+   compare_examples, 0},
+  {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, 0},
+  {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, 0},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
-   prepare_examples, false},
-  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, false},
+   prepare_examples, 0},
+  {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, 0},
   {"bench", "measure the machine, the kernels, training and generation", DD_USE_BENCH, "SUBJECT", DD_SETTING_subjects,
-   run_bench, bench_examples, true},
+   run_bench, bench_examples, ','},
+  {"report", "analyse a study or runs: which schedule wins", DD_USE_REPORT, "DIR", DD_SETTING_study, run_report,
+   report_examples, '\n'}, /* names of directories hold no line feeds */
 };
 
 const dd_command *dd_command_at(int i) {

@@ -124,6 +124,14 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
   return rc;
 }
 
+/* The end of a run that has no end: who reads metrics.jsonl is told. The reason it is returned for comes before a
+ * failure to write this. */
+static void log_diverged(dd_job *j) {
+  json_t *o = j->metrics ? json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter) : NULL;
+  if (o) dd_metrics_append(j->metrics, o, NULL);
+  json_decref(o);
+}
+
 /* Losses of both splits at iteration it into the state; tells the schedule. *improved: a new best. */
 static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_error *err) {
   const double t0 = dd_now();
@@ -276,6 +284,7 @@ int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *
   if (!rc && !given->dry_run) {
     j.started = dd_now();
     rc = loop(&j, &r, err);
+    if (rc == DD_E_DIVERGED) log_diverged(&j);
     r.iter = j.state.iter;
     r.train_loss = j.state.train_loss;
     r.val_loss = j.state.val_loss;
