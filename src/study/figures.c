@@ -110,13 +110,13 @@ static void free_all(series *all, int n) {
   free(all);
 }
 
-/* The first tenth of a training is often so far above the rest that it would flatten it: then the axis begins after it.
+/* The first part of a training is often so far above the rest that it would flatten it: then the axis begins after it.
  * Returns whether something is outside. */
 static bool fit_heights(dd_axis *y, const series *all, int n, bounds x, const char *key, int ticks) {
   bounds whole = {(double)NAN, (double)NAN}, late = whole;
   for (int i = 0; i < n; i++) {
     include_curve(&whole, &all[i].c, x.lo);
-    include_curve(&late, &all[i].c, x.lo + 0.1 * (x.hi - x.lo));
+    include_curve(&late, &all[i].c, x.lo + 0.15 * (x.hi - x.lo));
   }
   if (!strcmp(key, "rate") || !strcmp(key, "val_diff")) {
     include(&whole, 0);
@@ -138,7 +138,7 @@ static void end_labels(const dd_plot *p, const series *all, int n) {
     ends[i] = wanted[i] = y < p->top ? p->top : y > p->bottom ? p->bottom : y;
   }
   if (wanted && ends) {
-    dd_spread(wanted, n, 12, p->top, p->bottom);
+    dd_spread(wanted, n, 12, p->top - 6, p->bottom - 6);
     for (int i = 0; i < n; i++) {
       int last = all[i].c.n - 1;
       while (last > 0 && isnan(all[i].c.mean[last])) last--;
@@ -207,7 +207,7 @@ bool dd_figure_curve(dd_str *out, const dd_view *v, int group, const dd_figure *
   dd_str_free(&desc);
 
   dd_plot_axes(&p, "iteration", f->unit);
-  if (cut) dd_plot_text(out, "small end", p.right, p.top - 10, difference ? "the first tenth may be outside" : "the start is above this plot");
+  if (cut) dd_plot_text(out, "small end", p.right, p.top - 10, difference ? "the start may be outside" : "the start is above this plot");
   if (difference && p.y.lo <= 0 && p.y.hi >= 0) {
     const double zero[2] = {0, 0}, ends[2] = {p.x.lo, p.x.hi};
     dd_plot_line(&p, "zero", 2, ends, zero);

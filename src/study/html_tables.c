@@ -94,12 +94,15 @@ bool dd_page_results(const dd_page *p, bool cost) {
   const json_t *columns = dd_view_array(p->view->report, "columns"), *schedules = dd_view_array(p->group, "schedules");
   size_t i, k;
   json_t *c, *s;
-  bool any = false;
-  json_array_foreach((json_t *)columns, k, c) any |= is_cost(c) == cost;
-  if (!any) return false;
-  open_table(p->out, cost ? "values cost sortable" : "values results sortable",
+  int shown = 0;
+  json_array_foreach((json_t *)columns, k, c) shown += is_cost(c) == cost;
+  if (!shown) return false;
+  dd_str class = {0};
+  dd_str_printf(&class, "values %s sortable%s", cost ? "cost" : "results", shown > 6 ? " stacked" : "");
+  open_table(p->out, class.data ? class.data : "",
              cost ? "Time and speed: mean \xC2\xB1 standard deviation over seeds"
                   : "Results: mean \xC2\xB1 standard deviation over seeds");
+  dd_str_free(&class);
   dd_str_puts(p->out, "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">runs</th>");
   json_array_foreach((json_t *)columns, k, c) if (is_cost(c) == cost) head_cell(p->out, c, k);
   dd_str_puts(p->out, "</tr></thead><tbody>");
@@ -145,11 +148,12 @@ static void count(dd_str *out, const json_t *row, const char *key) {
 
 void dd_page_comparison(const dd_page *p, const json_t *comparison) {
   static const char heads[] =
-      "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">pairs</th><th scope=\"col\">mean difference</th>"
+      "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\" class=\"text\">verdict</th><th scope=\"col\">pairs</th>"
+      "<th scope=\"col\">mean difference</th>"
       "<th scope=\"col\">95 % interval<small>Student t</small></th><th scope=\"col\">95 % interval<small>bootstrap</small>"
       "</th><th scope=\"col\">p<small>t test</small></th><th scope=\"col\">p<small>permutation</small></th>"
       "<th scope=\"col\">p<small>sign test</small></th><th scope=\"col\">p<small>Holm</small></th>"
-      "<th scope=\"col\">wins, ties, losses</th><th scope=\"col\">seeds needed</th><th scope=\"col\">verdict</th>"
+      "<th scope=\"col\">wins, ties, losses</th><th scope=\"col\">seeds needed</th>"
       "</tr></thead><tbody>";
   const int digits = dd_view_int(comparison, "digits", 4);
   dd_str *o = p->out;
@@ -166,7 +170,10 @@ void dd_page_comparison(const dd_page *p, const json_t *comparison) {
     const char *name = dd_view_text(row, "schedule"), *verdict = dd_view_text(row, "verdict");
     dd_str_printf(o, "<tr data-s=\"%d\" data-i=\"%zu\">", dd_view_look(p->view, name).number, i);
     dd_page_schedule(p, "th scope=\"row\"", name);
-    dd_str_puts(o, "<td data-k=\"n\">");
+    dd_str_printf(o, "<td data-k=\"verdict\" class=\"text %s\">",
+                  !strcmp(verdict, "better") ? "good" : !strcmp(verdict, "worse") ? "bad" : "open");
+    dd_escape(o, verdict);
+    dd_str_puts(o, "</td><td data-k=\"n\">");
     count(o, row, "n");
     dd_str_puts(o, "</td><td data-k=\"mean\"><span class=\"m\">");
     number(o, dd_view_number(row, "mean"), digits);
@@ -188,9 +195,6 @@ void dd_page_comparison(const dd_page *p, const json_t *comparison) {
     count(o, row, "losses");
     dd_str_puts(o, "</td><td data-k=\"seeds_needed\">");
     count(o, row, "seeds_needed");
-    dd_str_printf(o, "</td><td data-k=\"verdict\" class=\"verdict %s\">",
-                  !strcmp(verdict, "better") ? "good" : !strcmp(verdict, "worse") ? "bad" : "open");
-    dd_escape(o, verdict);
     dd_str_puts(o, "</td></tr>\n");
   }
   close_table(o);
