@@ -108,7 +108,8 @@ same 'a schedule is added' 0 $?
 check 'eleven runs' test "$(find one/runs -mindepth 1 -maxdepth 1 -type d | wc -l)" = 11
 table one >out
 check 'all of them reported' test "$(grep -c finished out)" = 11
-fails 4 'max_iters = 60, this call says 61' compare --data text.txt --preset tiny --max-iters 61 --eval-interval 10 -o one
+fails 4 'max_iters = 60, this call says 61' compare --data text.txt --preset tiny --max-iters 61 \
+  --eval-interval 10 -o one
 fails 2 "'fixed' twice" compare --schedules fixed,fixed -o one
 fails 2 "did you mean 'n_layer'?" compare --grid n_layr=1,2 -o one
 fails 2 'shard must be I/N' compare --shard 3/2 -o one
@@ -138,6 +139,6 @@ same 'all diverge: exit code' 3 $?
 check 'all diverge: it says so' grep -q 'runs failed' err
 table bad >out
 same 'report without a finished run' 0 $?
-fails 2 'no run' report nothing-here
+fails 74 'there is no directory' report nothing-here
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

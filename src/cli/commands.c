@@ -1,6 +1,8 @@
 /* The commands: call the library, report what it says, turn its status into the exit code. */
 #include "bench/bench.h"
 #include "cli/cli.h"
+#include "study/analysis.h"
+#include "study/tables.h"
 #include <errno.h>
 #include <math.h>
 #include <signal.h>
@@ -390,6 +392,18 @@ static void call_text(const dd_cli *cli, char *out, size_t size) {
   }
 }
 
+/* The study's table on stdout, as wide as the terminal. */
+static void show_study(dd_cli *cli, const char *dir) {
+  json_t *report;
+  dd_str text = {0};
+  const int terminal = isatty(STDOUT_FILENO);
+  if (dd_study_analyse(&dir, 1, cli->settings, &report, NULL)) return;
+  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100, terminal && cli->progress.color, &text);
+  if (!text.failed) out_write(cli, text.data, text.n);
+  dd_str_free(&text);
+  json_decref(report);
+}
+
 static int run_compare(dd_cli *cli, dd_error *err) {
   dd_compare_result r = {0};
   dd_callbacks cb = callbacks_of(cli);
@@ -413,9 +427,11 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     json_object_set_new(o, "dir", json_string(r.dir));
     json_object_set_new(o, "report", json_string(r.report));
     out_json(cli, o);
-  } else if (*r.dir)
+  } else if (*r.dir) {
+    if (*r.report) show_study(cli, r.dir);
     out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time, r.dir,
                *r.report ? ", report in " : "", r.report);
+  }
   return rc;
 }
 

@@ -7,9 +7,12 @@
 #include "run/dataset.h"
 #include "run/evaluate.h"
 #include "run/rundir.h"
+#include "study/analysis.h"
 #include "study/cost.h"
 #include "study/grid.h"
 #include "study/packing.h"
+#include "study/runs.h"
+#include "study/tables.h"
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -105,18 +108,12 @@ static int check_config(const char *dir, const char *name, const dd_settings *s,
   return rc;
 }
 
-/* TEMPORARY until runs.h */
-static int dd_run_is_finished(const char *dir, int64_t max_iters) {
-  char path[4096], *text, want[64];
-  size_t n;
-  snprintf(path, sizeof path, "%s/metrics.jsonl", dir);
-  if (dd_file_read_all(path, 1 << 28, &text, &n, NULL)) return 0;
-  snprintf(want, sizeof want, "\"type\":\"step\",\"iter\":%lld,", (long long)max_iters);
-  char want2[64];
-  snprintf(want2, sizeof want2, "\"type\": \"step\", \"iter\": %lld,", (long long)max_iters);
-  int ok = strstr(text, want) || strstr(text, want2);
-  free(text);
-  return ok;
+static int is_finished(const char *dir) {
+  dd_study_run run;
+  const int rc = dd_study_run_read(dir, dir, &run, NULL);
+  const int finished = !rc && run.state == DD_RUN_FINISHED;
+  dd_study_run_free(&run);
+  return finished;
 }
 
 static int has_checkpoint(const char *dir) {
@@ -135,7 +132,7 @@ static int look(const study *y, size_t cell, dd_settings *s, state *out, dd_erro
     return DD_OK;
   }
   if ((rc = check_config(s->out, y->grid.cells[cell].name, s, err))) return rc;
-  if (dd_run_is_finished(s->out, s->max_iters)) *out = FINISHED;
+  if (is_finished(s->out)) *out = FINISHED;
   s->resume = has_checkpoint(s->out);
   s->overwrite = !s->resume;
   return DD_OK;
@@ -414,6 +411,21 @@ static int verdict(const study *y, dd_error *err) {
   return DD_OK;
 }
 
+/* What there is, reported: also after a stop, and what other processes finished. */
+static int report(const study *y, dd_compare_result *out, dd_error *err) {
+  const char *const dir = y->dir;
+  json_t *r = NULL;
+  int rc = dd_study_analyse(&dir, 1, y->given, &r, err);
+  const json_t *warning;
+  size_t i;
+  json_array_foreach(json_object_get(r, "warnings"), i, warning)
+    dd_say(y->cb, DD_WARNING, "%s", json_string_value(warning));
+  if (!rc) rc = dd_report_write(r, y->dir, err);
+  if (!rc && out) rc = dd_path_join(out->report, sizeof out->report, y->dir, "report.html", err);
+  json_decref(r);
+  return rc;
+}
+
 int dd_compare(const dd_settings *s, const char *command, const dd_callbacks *cb, dd_compare_result *out,
                dd_error *err) {
   study y = {.given = s, .cb = cb, .started = dd_now()};
@@ -422,15 +434,19 @@ int dd_compare(const dd_settings *s, const char *command, const dd_callbacks *cb
   else if (!rc) {
     rc = run_pending(&y, err);
     if (!rc && !y.stopping) rc = dd_cost_measure(y.dir, s, y.vocab, cb, err);
+    if (!rc) rc = report(&y, out, err);
     if (!rc) rc = verdict(&y, err);
   }
   if (out && y.state) {
+    char path[4096];
+    snprintf(path, sizeof path, "%s", out->report);
     *out = (dd_compare_result){.cells = (int64_t)y.grid.n,
                                .finished = count(&y, FINISHED),
                                .failed = count(&y, FAILED),
                                .elsewhere = count(&y, ELSEWHERE),
                                .seconds = dd_now() - y.started};
     snprintf(out->dir, sizeof out->dir, "%s", y.dir);
+    snprintf(out->report, sizeof out->report, "%s", path);
   }
   close_study(&y);
   return rc;

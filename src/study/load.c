@@ -1,6 +1,7 @@
 #include "study/load.h"
 #include "core/file.h"
 #include "study/numbers.h"
+#include "study/text.h"
 #include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -211,6 +212,19 @@ static int load_cost(dd_study *st, const char *dir, dd_error *err) {
   return st->cost ? DD_OK : dd_study_warn(st, err, "%s is damaged: it holds no object \"cost\"", path);
 }
 
+/* The calls that made a plan, a line each; NULL: none are known. */
+static char *commands_of(const json_t *plan) {
+  dd_str s = {0};
+  size_t i;
+  json_t *call;
+  json_array_foreach(json_object_get(plan, "commands"), i, call)
+    if (json_is_string(call) && *json_string_value(call))
+      dd_str_printf(&s, "%s%s", s.n ? "\n" : "", json_string_value(call));
+  if (s.n && !s.failed) return s.data;
+  dd_str_free(&s);
+  return NULL;
+}
+
 static int load_study(dd_study *st, const char *dir, const char *prefix, const char *plan_path, int source,
                       dd_error *err) {
   json_t *plan;
@@ -226,10 +240,9 @@ static int load_study(dd_study *st, const char *dir, const char *prefix, const c
     if (!rc) rc = dd_path_join(shown, sizeof shown, prefix, "runs", err);
     if (!rc && dd_is_dir(runs)) rc = load_runs_in(st, runs, shown, source, err);
   } else {
-    const char *command = json_string_value(json_object_get(plan, "command"));
     const char *baseline = json_string_value(json_object_get(plan, "baseline"));
     if (baseline && !st->baseline[0]) snprintf(st->baseline, sizeof st->baseline, "%s", baseline);
-    if (command && !st->command) st->command = strdup(command);
+    if (!st->command) st->command = commands_of(plan);
     rc = load_cells(st, dir, prefix, plan, source, err);
   }
   json_decref(plan);

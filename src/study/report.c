@@ -2,23 +2,11 @@
 #include "core/file.h"
 #include "run/settings.h"
 #include "study/analysis.h"
+#include "study/html.h"
 #include "study/tables.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#if __has_include("study/html.h")
-#include "study/html.h"
-#else /* built without the pages */
-static int dd_report_html(const json_t *report, dd_str *out) {
-  (void)report, (void)out;
-  return DD_E_USAGE;
-}
-static int dd_report_plots(const json_t *report, const char *dir, dd_error *err) {
-  (void)report;
-  return dd_fail(err, DD_E_USAGE, "this build draws no plots (--plots %.200s); leave it out", dir);
-}
-#endif
 
 /* s.study is one directory per line. *text owns what dirs points into. */
 static int split(const dd_settings *s, char **text, const char ***dirs, int *n, dd_error *err) {
@@ -33,16 +21,14 @@ static int split(const dd_settings *s, char **text, const char ***dirs, int *n, 
 }
 
 static int render(const json_t *report, int format, dd_str *out, dd_error *err) {
-  int rc = DD_OK;
   switch (format) {
   case DD_FORMAT_MD: dd_report_md(report, out); break;
   case DD_FORMAT_CSV: dd_report_csv(report, out); break;
   case DD_FORMAT_TSV: dd_report_tsv(report, out); break;
   case DD_FORMAT_JSON: dd_report_json(report, out); break;
-  default: rc = dd_report_html(report, out);
+  default: dd_report_html(report, out);
   }
-  if (rc == DD_E_USAGE) return dd_fail(err, DD_E_USAGE, "this build makes no HTML: use --format md, csv, tsv or json");
-  return rc || out->failed ? dd_fail(err, DD_E_RUNTIME, "out of memory for the report") : DD_OK;
+  return out->failed ? dd_fail(err, DD_E_RUNTIME, "out of memory for the report") : DD_OK;
 }
 
 /* "" in path: to the caller's text callback. */
@@ -53,6 +39,21 @@ static int find_out(const dd_settings *s, const char *const *dirs, int n, char *
   if (s->format != DD_FORMAT_HTML) return DD_OK;
   if (n == 1) return dd_path_join(path, size, dirs[0], "report.html", err);
   return dd_fail(err, DD_E_USAGE, "a report of %d directories needs a name: --out FILE.html (or - for standard output)", n);
+}
+
+int dd_report_write(const json_t *report, const char *dir, dd_error *err) {
+  static const struct { int format; const char *name; } files[] = {
+      {DD_FORMAT_JSON, "report.json"}, {DD_FORMAT_MD, "report.md"}, {DD_FORMAT_HTML, "report.html"}};
+  int rc = DD_OK;
+  for (size_t i = 0; i < sizeof files / sizeof *files && !rc; i++) {
+    char path[4096];
+    dd_str out = {0};
+    rc = dd_path_join(path, sizeof path, dir, files[i].name, err);
+    if (!rc) rc = render(report, files[i].format, &out, err);
+    if (!rc) rc = dd_file_replace(path, out.data, out.n, err);
+    dd_str_free(&out);
+  }
+  return rc;
 }
 
 int dd_report(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {

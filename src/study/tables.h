@@ -2,6 +2,7 @@
 #ifndef DD_STUDY_TABLES_H
 #define DD_STUDY_TABLES_H
 #include "study/text.h"
+#include "core/error.h"
 #include <jansson.h>
 
 /** GitHub Markdown: conclusions, results, comparisons, signs, runs, cost (apart from the results), notes. */
@@ -13,6 +14,8 @@ void dd_report_csv(const json_t *report, dd_str *out);
 void dd_report_tsv(const json_t *report, dd_str *out);
 /** The whole report, indented, reals with 17 digits. */
 void dd_report_json(const json_t *report, dd_str *out);
+/** report.html, report.md and report.json in a study's directory. */
+int dd_report_write(const json_t *report, const char *dir, dd_error *err);
 /** Plain text for a terminal of `width` columns: results, comparison, conclusions. Lines are not longer (but for single
  *  words and tables of less than 60 columns). color: with ANSI colours. */
 void dd_report_terminal(const json_t *report, int width, int color, dd_str *out);
