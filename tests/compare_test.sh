@@ -77,7 +77,7 @@ check 'killed before its end' test "$(fingerprints killed | wc -l)" -lt 8
 check 'a run that was finished stays' grep -q '"iter":60,' killed/runs/fixed-s1337/metrics.jsonl
 before=$(cksum <killed/runs/fixed-s1337/metrics.jsonl)
 tries=0 # its child sees that the parent is gone, saves and ends
-while [ $tries -lt 100 ] && ! grid killed --jobs 2 -t 2 >out 2>err; do
+while [ $tries -lt 100 ] && grid killed --jobs 2 -t 2 >out 2>err && ! grep -q '^8 of 8' out; do
   tries=$((tries + 1))
   sleep 0.1
 done

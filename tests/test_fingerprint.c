@@ -52,8 +52,14 @@ static const struct {
      (const char *const[]){"bias", "false", "schedule", "cosine", "dropout", "0.2", "dropout_final", "0.05",
                            "gradient_accumulation_steps", "1", "eval_interval", "10", NULL},
      "faebaa6e25245fd9fcc2a8e80ba2d6e5"},
+    {"a schedule at each site, rates rise with depth",
+     (const char *const[]){"schedule", "expr:clamp(p0*val/best + gap/4 + t/T/50, 0.05, 0.5)", "dropout_embed",
+                           "0.2,cosine", "dropout_attn", "0.1,gap", "dropout_proj", "table", "dropout_mlp",
+                           "steps:0=0.3,40%=0.1,25=0", "dropout_depth", "linear", "gap_target", "-0.01",
+                           "eval_interval", "4", NULL},
+     "12dc4b09db50e949fc86f631e072bed0"},
 };
-enum { VAL_LOSS, COSINE, CASES };
+enum { VAL_LOSS, COSINE, SITES, CASES };
 
 static char root[256];
 static int checks, failures, record;
@@ -103,6 +109,8 @@ static int run(int which, const char *out, const char *tier, int threads, int re
     for (const char *const *p = lists[l]; p && *p && !rc; p += 2) rc = dd_settings_set(s, p[0], p[1], err);
   if (!rc) rc = dd_settings_set(s, "out", out, err);
   if (!rc && !resume) rc = dd_settings_set(s, "data", text, err);
+  snprintf(text, sizeof text, "%s/rates.csv", root);
+  if (!rc && !resume && which == SITES) rc = dd_settings_set(s, "dropout_table", text, err);
   if (!rc) rc = dd_settings_set(s, "tier", tier, err);
   if (!rc) rc = dd_settings_set(s, "threads", n, err);
   if (!rc) rc = dd_settings_set(s, resume ? "resume" : "overwrite", "true", err);
@@ -165,7 +173,9 @@ int main(int argc, char **argv) {
   if (!tmp) tmp = access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp";
   snprintf(root, sizeof root, "%s/dd-fingerprint-XXXXXX", tmp);
   char text[300];
-  if (!mkdtemp(root) || (snprintf(text, sizeof text, "%s/text.txt", root), write_text(text))) {
+  static const char rates[] = "iteration,rate\n0,0.1\n10,0.4\n100%,0\n";
+  if (!mkdtemp(root) || (snprintf(text, sizeof text, "%s/text.txt", root), write_text(text)) ||
+      (snprintf(text, sizeof text, "%s/rates.csv", root), dd_file_replace(text, rates, sizeof rates - 1, NULL))) {
     printf("cannot make a temporary directory in %s\n", tmp);
     return 1;
   }
@@ -179,7 +189,7 @@ int main(int argc, char **argv) {
     const int is_scalar = strcmp(k->tier, "scalar") == 0;
     for (int c = 0; c < CASES; c++)
       for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
-        if (is_scalar || quick ? threads[t] == 1 || threads[t] == 5 : 1) straight(c, k->tier, threads[t], NULL, "");
+        if (is_scalar || quick || c == SITES ? threads[t] == 1 || threads[t] == 5 : 1) straight(c, k->tier, threads[t], NULL, "");
   }
   if (!record) {
     /* Cadence: with a schedule that does not listen to evaluations, their number and kind must change nothing. */
@@ -195,6 +205,7 @@ int main(int argc, char **argv) {
              "one checkpoint kept");
     resumed(COSINE, best->tier, quick ? 7 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 21 : 3);
+    resumed(SITES, best->tier, quick ? 35 : 5);
     if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at every seventh poll\n");
   }
   char clean[300];

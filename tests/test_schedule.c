@@ -23,6 +23,10 @@ static const char *const names[] = {
 };
 static const enum dd_schedule_id pure[] = {DD_SCHEDULE_FIXED, DD_SCHEDULE_LINEAR, DD_SCHEDULE_EXPONENTIAL,
                                            DD_SCHEDULE_COSINE};
+/* tested in test_rates.c */
+static const enum dd_schedule_id elsewhere[] = {
+    DD_SCHEDULE_LINEAR_RISE, DD_SCHEDULE_CURRICULUM, DD_SCHEDULE_EARLY, DD_SCHEDULE_LATE, DD_SCHEDULE_V,
+    DD_SCHEDULE_TRIANGLE,    DD_SCHEDULE_STEPS,      DD_SCHEDULE_TABLE, DD_SCHEDULE_EXPR, DD_SCHEDULE_GAP};
 
 /* ---- the four that are functions of t ---------------------------------------------------------------------------- */
 
@@ -261,6 +265,7 @@ static void test_others_do_not_listen(void **state) {
     }
   }
   assert_int_equal(COUNT(names), DD_SCHEDULE_COUNT);
+  assert_int_equal(COUNT(pure) + 1 + COUNT(elsewhere), DD_SCHEDULE_COUNT); /* a new schedule needs a test too */
 }
 
 /* ---- learning rate ----------------------------------------------------------------------------------------------- */

@@ -59,6 +59,18 @@ int dd_command_execute(dd_cli *cli, const char *program);
 /** "PROGRAM: error: MESSAGE" on stderr. */
 void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *err);
 
+/** Text to standard output; a failure is kept and reported at the end. */
+void dd_cli_write(dd_cli *cli, const char *text);
+
+/* ---- schedules.c ---- */
+/** `dd-cpu schedules`: list, explain and draw. */
+int dd_cli_schedules(dd_cli *cli, dd_error *err);
+
+/* ---- draw.c ---- */
+/** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille, or ASCII), each ended by a line feed;
+ *  out holds rows * (3 * cols + 1) + 1 bytes. */
+void dd_draw_curve(char *out, const double *y, int n, double top, int cols, int rows, bool unicode);
+
 /* ---- args.c ---- */
 /** Options that are no settings. */
 typedef struct dd_cli_option {
@@ -86,6 +98,9 @@ void dd_progress_message(dd_progress *p, dd_level level, const char *text);
 void dd_progress_phase(dd_progress *p, const char *what, int64_t done, int64_t total);
 void dd_progress_step(dd_progress *p, const dd_step_record *r);
 void dd_progress_eval(dd_progress *p, const dd_eval_record *r);
+/** Colour on a stream that is a live terminal or not; does the locale say UTF-8? */
+bool dd_wants_color(dd_color_mode mode, bool live);
+bool dd_speaks_utf8(void);
 /** Call often: lets the clocks of the live line go on between records. */
 void dd_progress_tick(dd_progress *p);
 /** Take the live line off the screen; what is written next starts at the left. */

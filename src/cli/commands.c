@@ -74,6 +74,8 @@ static void out_printf(dd_cli *cli, const char *format, ...) {
   va_end(ap);
 }
 
+void dd_cli_write(dd_cli *cli, const char *text) { out_write(cli, text, strlen(text)); }
+
 /* Generated text. A terminal would obey control bytes in it, so they are shown there instead: C0 and DEL, and C1, which
  * in UTF-8 is C2 followed by 80..9f, possibly in the next piece. */
 static void write_text(dd_cli *cli, const char *text, size_t n) {
@@ -468,6 +470,11 @@ static const char *const compare_examples[] = {
   "compare --schedules fixed,late,curriculum --seeds 5 -t 32",
   "compare --grid 'n_layer=6,12;dropout=0.1,0.2' -o studies/depth",
   "compare -o studies/shared --shard 2/4        # second of four machines that share a file system", NULL};
+static const char *const schedules_examples[] = {
+  "schedules                    # all of them",
+  "schedules cosine --dropout 0.3 --dropout-final 0.1 --max-iters 2000",
+  "schedules 'expr:p0*(1-t/T)^2'", "schedules table:rates.csv", "schedules gap --eval-interval 100", NULL};
+
 static const char *const bench_examples[] = {
   "bench                        # everything, quickly",
   "bench products --preset paper,small -t 1,2 --json new.json",
@@ -488,6 +495,8 @@ static const dd_command commands[] = {
   {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, 0},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
    prepare_examples, 0},
+  {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,
+   dd_cli_schedules, schedules_examples, 0},
   {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, 0},
   {"bench", "measure the machine, the kernels, training and generation", DD_USE_BENCH, "SUBJECT", DD_SETTING_subjects,
    run_bench, bench_examples, ','},

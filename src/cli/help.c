@@ -134,10 +134,11 @@ static void print_common_options(FILE *out, unsigned use, int width) {
 }
 
 static void print_schedules(FILE *out, int width) {
-#define SCHEDULE_ROW(id, name, formula, uses, source, help) {name, formula ": " help},
+#define SCHEDULE_ROW(id, name, formula, uses, source, help) {name, help},
   static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
-  pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters, s = dropout-step)", rows,
-        COUNT(rows), 16, width);
+  pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters)", rows, COUNT(rows), 16,
+        width);
+  wrap(out, "  `dd-cpu schedules` draws them and gives formulas and sources.", 0, 2, width);
 }
 
 static void print_subjects(FILE *out, int width) {
@@ -171,7 +172,7 @@ static void print_commands(FILE *out, int width) {
   for (int i = 0; (k = dd_command_at(i)); i++) {
     char left[64];
     snprintf(left, sizeof left, "  %s", k->name);
-    entry(out, left, k->help, 12, width);
+    entry(out, left, k->help, 13, width);
   }
 }
 

@@ -25,7 +25,7 @@ static double now(void) {
 }
 
 /* --color wins over NO_COLOR, that over CLICOLOR_FORCE, that over CLICOLOR. */
-static bool wants_color(dd_color_mode mode, bool live) {
+bool dd_wants_color(dd_color_mode mode, bool live) {
   const char *v;
   if (mode != DD_COLOR_AUTO) return mode == DD_COLOR_ALWAYS;
   if ((v = getenv("NO_COLOR")) && *v) return false;
@@ -34,7 +34,7 @@ static bool wants_color(dd_color_mode mode, bool live) {
   return live;
 }
 
-static bool speaks_utf8(void) {
+bool dd_speaks_utf8(void) {
   static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
   for (int i = 0; i < 3; i++) {
     const char *v = getenv(names[i]);
@@ -50,8 +50,8 @@ void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool qu
   p->quiet = quiet;
   p->verbose = verbose;
   p->live = isatty(fileno(stream)) && term && *term && strcmp(term, "dumb");
-  p->color = wants_color(color, p->live);
-  p->unicode = p->live && speaks_utf8();
+  p->color = dd_wants_color(color, p->live);
+  p->unicode = p->live && dd_speaks_utf8();
 }
 
 /* ---- pieces ---- */

@@ -1,4 +1,5 @@
 #include "core/number.h"
+#include <stdio.h>
 #include <locale.h>
 #include <stdlib.h>
 #include <string.h>
@@ -35,4 +36,11 @@ double dd_parse_real(const char *text, const char **end) {
   if (c) freelocale(c);
   *end = text + n;
   return v;
+}
+
+void dd_duration_text(char *out, size_t size, double s) {
+  if (s < 100) snprintf(out, size, "%.0f s", s);
+  else if (s < 6000) snprintf(out, size, "%.0f min", s / 60);
+  else if (s < 2 * 86400) snprintf(out, size, "%.1f h", s / 3600);
+  else snprintf(out, size, "%.0f days", s / 86400);
 }

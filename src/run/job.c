@@ -1,6 +1,7 @@
 /* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
 #include "run/train.h"
 #include "core/file.h"
+#include "core/number.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -111,13 +112,6 @@ static int team_peak(const dd_kernels *k, int threads, double *peak, dd_error *e
   return *peak > 0 ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory while measuring the processor");
 }
 
-static void duration(char *out, size_t size, double s) {
-  if (s < 100) snprintf(out, size, "%.0f s", s);
-  else if (s < 6000) snprintf(out, size, "%.0f min", s / 60);
-  else if (s < 2 * 86400) snprintf(out, size, "%.1f h", s / 3600);
-  else snprintf(out, size, "%.0f days", s / 86400);
-}
-
 static void size_text(char *out, size_t size, double bytes) {
   if (bytes < 1e9) snprintf(out, size, "%.0f MB", bytes / 1e6 < 1 ? 1 : bytes / 1e6);
   else snprintf(out, size, "%.2f GB", bytes / 1e9);
@@ -138,7 +132,7 @@ static int estimate(dd_job *j, dd_error *err) {
   int rc = dd_layout_create(&l, &o.shape, err);
   if (rc) return rc;
   char time[32], memory[32], disk[32];
-  duration(time, sizeof time, seconds);
+  dd_duration_text(time, sizeof time, seconds);
   size_text(memory, sizeof memory, (double)bytes);
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",

@@ -151,8 +151,8 @@ static int misfit(const char *word, const char *name) {
   size_t n = strlen(word);
   if (n > 40) return 1000;
   int d = edit_distance(word, name), limit = n <= 3 ? 1 : (int)(n + 2) / 3;
-  if (d <= limit) return d;
-  return n >= 3 && !strncmp(word, name, n) ? limit + 1 : 1000; /* the beginning of a name */
+  if (n >= 3 && !strncmp(word, name, n) && d > 1) return 1; /* the beginning of a name is as good as one wrong letter */
+  return d <= limit ? d : 1000;
 }
 
 const char *dd_suggest(const char *word, const char *const *names) {

@@ -99,11 +99,10 @@ bool dd_setting_is_harmless(int id);
  *  Settings of the evaluations count as parameters only for schedules that react to them. */
 typedef enum dd_param { DD_PARAM_NONE, DD_PARAM_UNUSED, DD_PARAM_USED } dd_param;
 dd_param dd_settings_schedule_param(const dd_settings *s, int id);
-/** Bits DD_USES_x of a schedule, and of all that are chosen in s together; of an expression those of its variables. */
-unsigned dd_schedule_uses(enum dd_schedule_id id);
+/** Bits DD_USES_x of all schedules that are chosen in s together; of an expression those of its variables. */
 unsigned dd_settings_uses(const dd_settings *s);
-/** Is a setting of the table one that this schedule reads (those that every schedule has left out)? */
-bool dd_schedule_reads(enum dd_schedule_id schedule, int id);
+/** Is a setting read by schedules with these bits (what every schedule reads left out)? */
+bool dd_setting_is_used(int id, unsigned uses);
 
 /** A schedule as it is chosen in the settings: for all sites, or for one that has its own. */
 typedef struct dd_chosen {

@@ -155,8 +155,6 @@ bool dd_settings_chosen(const dd_settings *s, int site, dd_chosen *out) {
 
 /* ---- what a schedule reads ---- */
 
-unsigned dd_schedule_uses(enum dd_schedule_id id) { return schedule_uses[id]; }
-
 /* Of a list and an expression it depends on what they say. */
 static unsigned uses_of(const dd_settings *s, const dd_chosen *c) {
   unsigned uses = schedule_uses[c->id];
@@ -227,9 +225,9 @@ dd_param dd_settings_schedule_param(const dd_settings *s, int id) {
   return DD_PARAM_NONE;
 }
 
-bool dd_schedule_reads(enum dd_schedule_id schedule, int id) {
+bool dd_setting_is_used(int id, unsigned uses) {
   for (size_t i = 0; i < COUNT(schedule_params); i++)
-    if ((int)schedule_params[i].id == id) return (schedule_params[i].uses & schedule_uses[schedule]) != 0;
+    if ((int)schedule_params[i].id == id) return (schedule_params[i].uses & uses) != 0;
   return false;
 }
 

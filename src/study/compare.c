@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/ints.h"
 #include "core/machine.h"
+#include "core/number.h"
 #include "run/checkpoint.h"
 #include "run/dataset.h"
 #include "run/evaluate.h"
@@ -218,10 +219,9 @@ static void say_end(const study *y, const place *p, state s) {
   const dd_slot *slot = p->worker.slot;
   const long long done = count(y, FINISHED), all = (long long)y->grid.n;
   const double left = remaining(y);
-  const int minutes = left >= 120;
-  char eta[48] = "";
-  if (!isnan(left) && left >= 1)
-    snprintf(eta, sizeof eta, ", about %.0f %s left", minutes ? left / 60 : left, minutes ? "min" : "s");
+  char time[32], eta[48] = "";
+  dd_duration_text(time, sizeof time, left);
+  if (!isnan(left) && left >= 1) snprintf(eta, sizeof eta, ", about %s left", time);
   if (s == FINISHED)
     dd_say(y->cb, DD_INFO, "%lld/%lld %s: best val %.4f at %lld, %.0f s, fingerprint %.8s%s", done, all,
            cell_name(y, p->cell), slot->best_val_loss, (long long)slot->best_iter, slot->seconds, slot->fingerprint,
@@ -257,6 +257,8 @@ static int begin(study *y, int i, dd_error *err) {
     if (rc) return rc;
     p->s->threads = y->packing.threads;
     p->s->sample_chars = 0;
+    /* Enough to go on from, and the best; a study is many runs. */
+    if (!dd_settings_is_set(p->s, DD_SETTING_keep_checkpoints)) p->s->keep_checkpoints = 1;
     /* Once more: another process may have finished it in the meantime. */
     dd_error why;
     if (look(y, c, p->s, y->state + c, &why)) give_up(y, c, &why);
@@ -294,17 +296,35 @@ static int run_all(study *y, dd_error *err) {
   return rc;
 }
 
+/* What the checkpoints of that many runs take: weights and two moments, in the newest and the best. */
+static double disk_bytes(const study *y, size_t runs) {
+  const dd_settings *s = y->given;
+  const dd_shape shape = {
+      .L = s->n_layer, .H = s->n_head, .C = s->n_embd, .S = s->block_size, .V = y->vocab, .bias = s->bias};
+  dd_layout l;
+  if (dd_layout_create(&l, &shape, NULL)) return 0;
+  const double bytes = (double)l.parameters * 12 * (double)(s->keep_checkpoints > 2 ? s->keep_checkpoints : 2);
+  dd_layout_destroy(&l);
+  return bytes * (double)runs;
+}
+
 static int run_pending(study *y, dd_error *err) {
   const size_t pending = (size_t)count(y, TO_DO);
   if (!pending) return DD_OK;
   if (!y->given->jobs && pending > 1) dd_say(y->cb, DD_INFO, "measuring how many runs go best at once");
   int rc = dd_packing_choose(&y->packing, y->given, y->vocab, pending, y->cb, err);
   if (rc) return rc;
-  dd_say(y->cb, DD_INFO, "%zu runs to do, %d at once with %d thread%s each (%s)", pending, y->packing.jobs,
-         y->packing.threads, y->packing.threads > 1 ? "s" : "", y->packing.why);
+  dd_say(y->cb, DD_INFO, "%zu runs to do, %d at once with %d thread%s each (%s); up to %.2g GB of checkpoints", pending,
+         y->packing.jobs, y->packing.threads, y->packing.threads > 1 ? "s" : "", y->packing.why,
+         disk_bytes(y, pending) / 1e9);
   y->place = calloc((size_t)y->packing.jobs, sizeof *y->place);
   y->jobs = calloc((size_t)y->packing.jobs, sizeof *y->jobs);
   if (!y->place || !y->jobs) return dd_fail(err, DD_E_RUNTIME, "out of memory for jobs");
+  rc = run_all(y, err);
+  /* Once more what others held: of a call that was killed, runs save and end a moment later than itself. */
+  if (rc || y->stopping || !count(y, ELSEWHERE)) return rc;
+  for (size_t i = 0; i < y->grid.n; i++)
+    if (y->state[i] == ELSEWHERE) y->state[i] = TO_DO;
   return run_all(y, err);
 }
 
@@ -393,9 +413,13 @@ static int describe(study *y, dd_error *err) {
   if (rc) return rc;
   dd_say(y->cb, DD_INFO, "%d at once with %d thread%s each (%s)", y->packing.jobs, y->packing.threads,
          y->packing.threads > 1 ? "s" : "", y->packing.why);
-  if (y->packing.step_ms > 0)
-    dd_say(y->cb, DD_INFO, "about %.0f min without evaluations",
-           ceil((double)y->grid.n / y->packing.jobs) * y->packing.step_ms * (double)y->given->max_iters / 6e4);
+  if (y->packing.step_ms > 0) {
+    char time[32];
+    dd_duration_text(time, sizeof time, ceil((double)y->grid.n / y->packing.jobs) * y->packing.step_ms *
+                                            (double)y->given->max_iters / 1e3);
+    dd_say(y->cb, DD_INFO, "about %s without evaluations, up to %.2g GB of checkpoints", time,
+           disk_bytes(y, y->grid.n) / 1e9);
+  }
   return DD_OK;
 }
 
