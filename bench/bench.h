@@ -26,7 +26,8 @@
   X(products, "matrix products beside OpenBLAS, BLIS and oneDNN")                                                      \
   X(step, "training step, its phases, its memory, the price of dropout, evaluation")                                   \
   X(generate, "generation of text")                                                                                    \
-  X(scaling, "training step over thread counts; model of larger machines")
+  X(scaling, "training step over thread counts; model of larger machines")                                            \
+  X(schedules, "iterations under each dropout schedule beside the fixed rate")
 
 /** Run the subjects that s->subjects names (all, in a quick form, when it names none). The table goes to cb->text,
  *  progress to cb->message; JSON to the file s->json ("-": to cb->text instead of the table). Warnings about the

@@ -33,7 +33,7 @@ static int plan_subjects(dd_bench *b, const char *list, dd_error *err) {
       const char *close = dd_suggest(word, names);
       return dd_fail(err, DD_E_USAGE,
                      "unknown subject '%s'; %s%s%ssubjects are ceilings, kernels, products, step, "
-                     "generate and scaling",
+                     "generate, scaling and schedules",
                      word, close ? "did you mean '" : "", close ? close : "", close ? "'? " : "");
     }
     b->subjects |= 1u << at;

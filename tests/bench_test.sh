@@ -41,10 +41,10 @@ none() { ! grep -E "$@"; } # none PATTERN FILE
 quick() { "$bin" bench --quick --preset tiny --repeats 1 --peers "$peers" "$@"; }
 
 # ---- every subject, two threads, once ----
-quick ceilings kernels products step generate scaling -t 2 --json new.json >out 2>err
+quick ceilings kernels products step generate scaling schedules -t 2 --json new.json >out 2>err
 check 'exit code' test $? = 0
 for line in 'machine: ' 'build:   ' ', 2 threads' 'kernels: tiny' 'products: tiny' 'step: tiny' \
-  'generate: tiny' 'scaling: tiny' 'multiply-add with loads' 'barrier' 'layernorm 32 DRAM' 'softmax 32 L2' \
+  'generate: tiny' 'scaling: tiny' 'iteration, cosine' 'multiply-add with loads' 'barrier' 'layernorm 32 DRAM' 'softmax 32 L2' \
   'adamw DRAM' 'creation and first step' \
   "y = x W' 128x32x65" "dW = dy' x, worst of limit" 'step, dropout 0.2' 'price of dropout 0.2' 'matmul dx' \
   'memory, predicted' 'tokens' 'speedup, 2 threads' '128 cores, finer tasks' 'modelled' 'during the run: others kept'; do
@@ -53,7 +53,7 @@ done
 check 'no line above 100 columns' none '^.{101,}' out
 check 'no figure missing' none 'dd-cpu .* (nan|inf|-) ' out
 check 'JSON names its format' grep -q '"format": "dd-cpu bench"' new.json
-check 'rows of all subjects' test "$(grep -o '"subject": "[a-z]*"' new.json | sort -u | wc -l)" = 6
+check 'rows of all subjects' test "$(grep -o '"subject": "[a-z]*"' new.json | sort -u | wc -l)" = 7
 
 # ---- compared with itself, JSON to stdout ----
 quick step -t 1 --json a.json >out 2>err

@@ -264,7 +264,7 @@ static void test_plan(void **state) {
   dd_settings *s = dd_settings_create();
   dd_bench b = {0};
   assert_int_equal(dd_bench_plan(&b, s, &err), DD_OK);
-  assert_true(b.quick && b.n_presets == 2 && b.subjects == 0x3f && b.threads[0] == 1);
+  assert_true(b.quick && b.n_presets == 2 && b.subjects == 0x7f && b.threads[0] == 1);
   static const char *const values[][2] = {{"subjects", "kernels, step"}, {"presets", "gpt2,tiny"},
                                           {"thread_counts", "3,1"}, {"tier", "scalar"}, {"batch_size", "5"}};
   for (int i = 0; i < COUNT(values); i++) assert_int_equal(dd_settings_set(s, values[i][0], values[i][1], &err), DD_OK);
