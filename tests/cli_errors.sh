@@ -106,6 +106,22 @@ is 'files of a run' \
   'best ckpt-0000008.safetensors ckpt-0000012.safetensors config.json latest metrics.jsonl run.lock ' \
   "$(for f in run/*; do printf '%s ' "${f#run/}"; done)"
 
+# ---- reports ----
+mkdir hollow
+fails 'report of nothing' 2 'dd-cpu report DIR' -- "$bin" report --format md
+fails 'report of no directory' 74 nosuch -- "$bin" report nosuch --format md
+fails 'report of an empty directory' 2 "hollow holds no run" -- "$bin" report run hollow --format md
+fails 'report with a baseline that is none' 2 "'nosuch'; there is: val-loss" -- "$bin" report run --baseline nosuch --format md
+fails 'report in no form' 2 "'pdf'" -- "$bin" report run --format pdf
+fails 'report of a name with a line feed' 2 'line feed' -- "$bin" report "a
+b" --format md
+fails 'report of too many names' 2 'too long' -- "$bin" report $(awk 'BEGIN { for (i = 0; i < 400; i++) print "directory" i }')
+fails "report of several without a name" 2 '--out FILE.html' -- "$bin" report run run
+fails 'report where it cannot be written' 74 'no/such' -- "$bin" report run --format md --out no/such/r.md
+"$bin" report run --format tsv >out 2>err
+is 'a report' "0 2 val-loss finished" "$? $(wc -l <out | tr -d ' ') $(tail -n 1 out | cut -f 2,4 | tr '\t' ' ')"
+is 'the fingerprint in it' "$(cut -d ' ' -f 2 fingerprint)" "$(tail -n 1 out | cut -f 16)"
+
 # ---- text ----
 fails 'no such file' 74 "'nosuch.txt'" -- tiny --data nosuch.txt
 fails 'no such file, prepare' 74 "'nosuch.txt'" -- "$bin" prepare nosuch.txt

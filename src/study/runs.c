@@ -3,6 +3,7 @@
 #include "run/rundir.h"
 #include "study/metrics.h"
 #include "study/stats.h"
+#include <errno.h>
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -70,8 +71,9 @@ static int take_config(dd_study_run *run, const json_t *config, dd_error *err) {
   if (!json_is_object(settings)) return dd_fail(err, DD_E_CORRUPT, "it holds no settings");
   dd_settings *s = dd_settings_create();
   if (!s) return no_memory(err);
-  int rc = dd_settings_from_json(s, settings, err);
-  if (rc) rc = dd_fail(err, DD_E_CORRUPT, "%s", err->message);
+  dd_error why;
+  int rc = dd_settings_from_json(s, settings, &why);
+  if (rc) rc = dd_fail(err, DD_E_CORRUPT, "%s", why.message);
   if (!rc) rc = dd_study_run_plan(run, s, err);
   dd_settings_destroy(s);
   run->read = !rc;
@@ -154,6 +156,10 @@ static int read_files(const char *path, dd_study_run *run, dd_error *err) {
     return DD_OK;
   }
   if (dd_fs()->stat(file, &st)) {
+    if (errno != ENOENT && errno != ENOTDIR) {
+      set_state(run, DD_RUN_DAMAGED, "its config.json cannot be looked for: %s", strerror(errno));
+      return DD_OK;
+    }
     set_state(run, DD_RUN_MISSING, dd_is_dir(path) ? "there is no config.json in its directory"
                                                    : "there is no such directory");
     return DD_OK;

@@ -30,9 +30,11 @@ static void underfitting(const dd_study_run *run, dd_sign *sign) {
   if (n < 3) return;
   const dd_run_eval *e = run->evals, *end = &e[n - 1];
   if (!(end->val - end->train < DD_SIGN_CLOSE)) return;
-  /* Backwards, as long as neither loss was higher by what counts as progress. */
+  /* Backwards, as long as both losses were what they are at the end. */
   size_t from = n - 1;
-  while (from > 0 && e[from - 1].val < end->val + DD_SIGN_FLAT && e[from - 1].train < end->train + DD_SIGN_FLAT) from--;
+  while (from > 0 && fabs(e[from - 1].val - end->val) < DD_SIGN_FLAT &&
+         fabs(e[from - 1].train - end->train) < DD_SIGN_FLAT)
+    from--;
   if (n - from < 3 || (double)(end->iter - e[from].iter) < DD_SIGN_LAST_PART * (double)run->max_iters) return;
   sign->there = true;
   sign->since = e[from].iter;

@@ -6,7 +6,7 @@
 /* Constants of the rules, in nats/token unless said otherwise. Runs of one configuration differ by a few thousandths
  * between seeds, so what is to count must be several times that. */
 #define DD_SIGN_RISE 0.02       /* final above best validation loss: overfitting */
-#define DD_SIGN_FLAT 0.01       /* less than this fall of both losses: no progress */
+#define DD_SIGN_FLAT 0.01       /* less than this change of both losses: no progress */
 #define DD_SIGN_CLOSE 0.05      /* gap below it: nothing is learnt by heart */
 #define DD_SIGN_WAVE 0.01       /* a change of the validation loss that counts as a swing */
 #define DD_SIGN_FLIPS 4         /* least changes of direction of an oscillation */
@@ -20,7 +20,7 @@
   X(OVERFITTING, "overfitting",                                                                                      \
     "the final validation loss is more than 0.02 above its best, while the training loss (dropout off) went on falling") \
   X(UNDERFITTING, "plateau",                                                                                         \
-    "in the last quarter of the run neither loss fell by 0.01, with a gap below 0.05: the model learns no more, and "  \
+    "in the last quarter of the run neither loss changed by 0.01, with a gap below 0.05: the model learns no more, and "  \
     "nothing by heart")                                                                                              \
   X(WAVES, "oscillating loss",                                                                                       \
     "in the second half of the run the validation loss changes direction at least 4 times and at half of the "       \
