@@ -237,7 +237,7 @@ static bool panel_scales(dd_plot *p, const dd_view *v, int group) {
   const int n = read_all(&val, v, group, "val_loss", &x), m = read_all(&train, v, group, "train_loss", &x_train);
   if (n) {
     p->left = 38;
-    p->right = PANEL_WIDTH - 8;
+    p->right = PANEL_WIDTH - 20; /* half a tick label stands out */
     p->top = 8;
     p->bottom = PANEL_HEIGHT - 20;
     dd_axis_fit(&p->x, x.lo, x.hi, 2);

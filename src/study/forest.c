@@ -91,7 +91,7 @@ static void describe(dd_str *out, const json_t *row, int digits, const char *nam
   dd_str_puts(out, "</tspan></text>");
   const double taken = (dd_text_em(text) + dd_text_em(verdict)) * 12 + 6;
   dd_str_printf(out, "<text class=\"strong\" x=\"28\" y=\"%d\">", (int)y);
-  dd_escape_fit(out, name, (WIDTH - 28 - 16 - taken) / 13);
+  dd_escape_fit(out, name, (WIDTH - 28 - 22 - taken) / 13.5);
   dd_str_puts(out, "</text>");
 }
 
