@@ -77,7 +77,7 @@
   const known = (v) => typeof v === "number";
   let compared = 0;
   const same = (cell, value, digits, what) => {
-    const text = (cell ? cell.textContent : "no cell").replace(/[^\d.\-–e+<]/g, "");
+    const text = ((cell ? cell.textContent : "").match(/-?[\d.]+(e[+-]?\d+)?|–/) || [""])[0];
     compared++;
     if (!known(value)) return text === "–" || say(what + " should be –, is " + text);
     const decimals = (text.split(".")[1] || "").length;
