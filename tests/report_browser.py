@@ -25,7 +25,7 @@ def check(name, good, detail=""):
 def layout(b, page, shots):
     views = [(1280, False, ""), (390, False, "")]
     if page in ("usual", "hostile"):
-        views += [(1280, True, ""), (390, True, ""), (720, False, "print")]
+        views += [(820, False, ""), (1280, True, ""), (390, True, ""), (720, False, "print")]
     for width, dark, media in views:
         name = "%s at %d%s%s" % (page, width, " dark" if dark else "", " " + media if media else "")
         b.open(os.path.join(directory, page + ".html"), width, dark=dark, media=media)
@@ -57,7 +57,7 @@ def behaviour(b):
     b.open(os.path.join(directory, "usual.html"), 1280)
     button = "document.querySelector('#g1 [data-toggle=\"1\"]')"
     click(b, button)
-    check("a click hides the schedule in every plot of its group", b.run(HIDDEN % "g1 .grid") and all(b.run(HIDDEN % "g1 .grid"))
+    check("a click hides the schedule in every plot of its group", b.run(HIDDEN % "g1 .curves") and all(b.run(HIDDEN % "g1 .curves"))
           and all(b.run(HIDDEN % "g1 .two")), str(b.run(HIDDEN % "g1")))
     check("and says so", b.run(button + ".getAttribute('aria-pressed')") == "false")
     check("its rows are dimmed", b.run("Number(getComputedStyle(document.querySelector('#g1 tr[data-s=\"1\"]')).opacity) < 0.6"))

@@ -39,7 +39,7 @@
     if (!title || !title.textContent || !desc || !desc.textContent) say("plot without title or description", svg);
   }
   if (!labels) say("no labels were looked at");
-  for (const parent of document.querySelectorAll("main, section, .legend, .grid, .panels, .two, .verdicts, .pairs, nav ul"))
+  for (const parent of document.querySelectorAll("main, section, .legend, .curves, .panels, .two, .verdicts, .pairs, nav ul"))
     apart([...parent.children].filter((c) => getComputedStyle(c).position !== "sticky"), "parts");
   for (const row of document.querySelectorAll("tr")) apart([...row.cells].flatMap((c) => [...c.querySelectorAll(".m, .sd, .who")]), "cells");
   const ids = [...document.querySelectorAll("[id]")].map((e) => e.id);

@@ -175,7 +175,7 @@ static void legend(dd_str *out, const dd_view *v, int group, double top) {
     dd_str_printf(out, "<g class=\"c%d\">", look.colour);
     dd_plot_text(out, "letter", x + 40, y + 4, look.letter);
     dd_str_printf(out, "</g><text x=\"%d\" y=\"%d\">", (int)x + 58, (int)y + 4);
-    dd_escape_fit(out, name, 12);
+    dd_escape_fit(out, name, 11.3);
     dd_str_puts(out, "</text>");
   }
 }
@@ -330,7 +330,7 @@ bool dd_figure_panels(dd_str *out, const dd_view *v, int group) {
                   (int)(48 + row * (i / columns)), look.colour);
     dd_plot_text(out, "letter", 38, 12, look.letter);
     dd_str_puts(out, "</g><text class=\"strong\" x=\"56\" y=\"12\">");
-    dd_escape_fit(out, dd_view_text(s, "name"), 11);
+    dd_escape_fit(out, dd_view_text(s, "name"), 10);
     dd_str_puts(out, "</text><g transform=\"translate(0 14)\">");
     panel_lines(&p, v, group, s);
     dd_str_puts(out, "</g></g>");

@@ -220,10 +220,10 @@
     });
   }
 
-  /* ---- print: what is folded is printed too, but not the long list of runs ---- */
+  /* ---- print: what is folded is printed too, but not the long tables of runs and curves ---- */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details.more:not([open]):not(.runs-box)")];
+    opened = [...document.querySelectorAll("details.more:not([open]):not(.long)")];
     for (const d of opened) d.open = true;
   });
   addEventListener("afterprint", () => {
