@@ -317,7 +317,7 @@ static void reading_and_origin(dd_str *out, const json_t *report) {
   if (json_is_object(cost)) {
     static const struct { const char *key, *label; int digits; } rows[] = {
         {"threads", "threads", 0}, {"step_ms", "step, ms", 2}, {"step_ms_no_dropout", "step without dropout, ms", 2},
-        {"dropout_price", "price of dropout, share of a step", 3}, {"generation_tokens_per_s", "generation, tokens/s", 1}};
+        {"dropout_price", "share of dropout in a step", 3}, {"generation_tokens_per_s", "generation, tokens/s", 1}};
     dd_str_puts(out, "<h3>Speed on this machine</h3>");
     dd_page_element(out, "p", "", dd_view_text(cost, "text"));
     dd_page_element(out, "p", "", dd_view_text(cost, "generation_text"));
