@@ -73,6 +73,12 @@ typedef struct series {
   dd_look look;
 } series;
 
+static int last_known(const dd_curve *c) {
+  int last = c->n - 1;
+  while (last > 0 && isnan(c->mean[last])) last--;
+  return last;
+}
+
 typedef struct bounds { double lo, hi; } bounds;
 static void include(bounds *b, double v) {
   if (isnan(v)) return;
@@ -129,30 +135,33 @@ static bool fit_heights(dd_axis *y, const series *all, int n, bounds x, const ch
   return cut;
 }
 
+/* A letter at the end of each line; many stand in two columns, and very many are left to the legend. */
 static void end_labels(const dd_plot *p, const series *all, int n) {
-  double *wanted = malloc((size_t)n * sizeof *wanted), *ends = malloc((size_t)n * sizeof *ends);
-  for (int i = 0; wanted && ends && i < n; i++) {
-    int last = all[i].c.n - 1;
-    while (last > 0 && isnan(all[i].c.mean[last])) last--;
-    const double y = dd_plot_y(p, all[i].c.mean[last]);
+  const double gap = 13.2, room = p->bottom - p->top;
+  const int columns = (n - 1) * gap <= room ? 1 : 2;
+  if ((n - 1) * gap > columns * room) return;
+  double *wanted = malloc(2 * (size_t)n * sizeof *wanted), *ends = wanted + n;
+  if (!wanted) {
+    p->out->failed = 1;
+    return;
+  }
+  for (int i = 0; i < n; i++) {
+    const double y = dd_plot_y(p, all[i].c.mean[last_known(&all[i].c)]);
     ends[i] = wanted[i] = y < p->top ? p->top : y > p->bottom ? p->bottom : y;
   }
-  if (wanted && ends) {
-    dd_spread(wanted, n, 12, p->top - 6, p->bottom - 6);
-    for (int i = 0; i < n; i++) {
-      int last = all[i].c.n - 1;
-      while (last > 0 && isnan(all[i].c.mean[last])) last--;
-      char b[3][48];
-      dd_str_printf(p->out, "<g class=\"s c%d\" data-s=\"%d\"><path class=\"lead\" d=\"M%s %sL%s ", all[i].look.colour,
-                    all[i].look.number, dd_number(b[0], dd_plot_x(p, all[i].c.x[last]), 1), dd_number(b[1], ends[i], 1),
-                    dd_number(b[2], p->right + 12, 1));
-      dd_str_printf(p->out, "%s\"/>", dd_number(b[0], wanted[i], 1));
-      dd_plot_text(p->out, "letter", p->right + 14, wanted[i] + 4, all[i].look.letter);
-      dd_str_puts(p->out, "</g>");
-    }
-  } else p->out->failed = 1;
+  dd_spread(wanted, n, gap / columns, p->top - 6, p->bottom - 6);
+  for (int i = 0; i < n; i++) {
+    int above = 0;
+    for (int k = 0; k < n; k++) above += wanted[k] < wanted[i];
+    const double x = p->right + 14 + (above % columns) * 12;
+    char b[4][48];
+    dd_str_printf(p->out, "<g class=\"s c%d\" data-s=\"%d\"><path class=\"lead\" d=\"M%s %sL%s %s\"/>", all[i].look.colour,
+                  all[i].look.number, dd_number(b[0], dd_plot_x(p, all[i].c.x[last_known(&all[i].c)]), 1),
+                  dd_number(b[1], ends[i], 1), dd_number(b[2], p->right + 12, 1), dd_number(b[3], wanted[i], 1));
+    dd_plot_text(p->out, "letter", x, wanted[i] + 4, all[i].look.letter);
+    dd_str_puts(p->out, "</g>");
+  }
   free(wanted);
-  free(ends);
 }
 
 static void legend(dd_str *out, const dd_view *v, int group, double top) {
@@ -166,7 +175,7 @@ static void legend(dd_str *out, const dd_view *v, int group, double top) {
     dd_str_printf(out, "<g class=\"c%d\">", look.colour);
     dd_plot_text(out, "letter", x + 40, y + 4, look.letter);
     dd_str_printf(out, "</g><text x=\"%d\" y=\"%d\">", (int)x + 58, (int)y + 4);
-    dd_escape_fit(out, name, 12);
+    dd_escape_fit(out, name, 11.3);
     dd_str_puts(out, "</text>");
   }
 }
@@ -237,7 +246,7 @@ static bool panel_scales(dd_plot *p, const dd_view *v, int group) {
   const int n = read_all(&val, v, group, "val_loss", &x), m = read_all(&train, v, group, "train_loss", &x_train);
   if (n) {
     p->left = 38;
-    p->right = PANEL_WIDTH - 8;
+    p->right = PANEL_WIDTH - 20; /* half a tick label stands out */
     p->top = 8;
     p->bottom = PANEL_HEIGHT - 20;
     dd_axis_fit(&p->x, x.lo, x.hi, 2);
@@ -321,7 +330,7 @@ bool dd_figure_panels(dd_str *out, const dd_view *v, int group) {
                   (int)(48 + row * (i / columns)), look.colour);
     dd_plot_text(out, "letter", 38, 12, look.letter);
     dd_str_puts(out, "</g><text class=\"strong\" x=\"56\" y=\"12\">");
-    dd_escape_fit(out, dd_view_text(s, "name"), 11);
+    dd_escape_fit(out, dd_view_text(s, "name"), 10);
     dd_str_puts(out, "</text><g transform=\"translate(0 14)\">");
     panel_lines(&p, v, group, s);
     dd_str_puts(out, "</g></g>");

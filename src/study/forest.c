@@ -89,9 +89,9 @@ static void describe(dd_str *out, const json_t *row, int digits, const char *nam
   dd_str_printf(out, "<tspan class=\"%s\" dx=\"6\">", verdict_class(verdict));
   dd_escape_fit(out, verdict, 8);
   dd_str_puts(out, "</tspan></text>");
-  const double taken = (dd_text_em(text) + dd_text_em(verdict)) * 12 + 6;
+  const double taken = (dd_text_em(text) + dd_text_em(verdict)) * 12.5 + 6;
   dd_str_printf(out, "<text class=\"strong\" x=\"28\" y=\"%d\">", (int)y);
-  dd_escape_fit(out, name, (WIDTH - 28 - 16 - taken) / 13);
+  dd_escape_fit(out, name, (WIDTH - 28 - 22 - taken) / 14.5);
   dd_str_puts(out, "</text>");
 }
 
@@ -108,7 +108,7 @@ bool dd_figure_forest(dd_str *out, const dd_view *v, int group, int comparison, 
   snprintf(id, sizeof id, "g%d-forest%d", group + 1, comparison + 1);
   snprintf(attributes, sizeof attributes, "data-forest=\"%d\" data-digits=\"%d\" data-rows=\"%d %d\"", comparison, digits,
            (int)top, ROW);
-  dd_plot p = {.out = out, .left = 12, .right = WIDTH - 12, .top = top, .bottom = top + n * ROW + 2};
+  dd_plot p = {.out = out, .left = 22, .right = WIDTH - 22, .top = top, .bottom = top + n * ROW + 2};
   dd_axis_fit(&p.x, lo, hi, 5);
 
   dd_str name = {0}, title = {0}, desc = {0}, axis = {0};

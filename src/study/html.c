@@ -194,7 +194,7 @@ static void comparison(const dd_page *p, size_t index, const json_t *c) {
 
 static void curves(const dd_page *p) {
   dd_str *o = p->out;
-  dd_str_printf(o, "<h3 id=\"g%d-curves\">Curves</h3><div class=\"grid\">\n", p->index + 1);
+  dd_str_printf(o, "<h3 id=\"g%d-curves\">Curves</h3><div class=\"curves\">\n", p->index + 1);
   const dd_figure *f;
   for (int i = 0; (f = dd_figure_at(i)); i++) {
     dd_str figure = {0};
@@ -209,7 +209,7 @@ static void curves(const dd_page *p) {
   dd_str_puts(o, "</div>\n");
   dd_str_puts(o, "<p class=\"hint script\">Point at a plot, or focus it and use the arrow keys, to read its values. "
                  "A click on a schedule above hides it or shows it again; with Shift, it alone stays.</p>");
-  dd_str_puts(o, "<details class=\"more\"><summary>The curves as numbers</summary>");
+  dd_str_puts(o, "<details class=\"more long\"><summary>The curves as numbers</summary>");
   bool any = false;
   for (int i = 0; (f = dd_figure_at(i)); i++)
     if (!strcmp(f->key, "val_loss") || !strcmp(f->key, "train_loss") || !strcmp(f->key, "gap"))
@@ -286,7 +286,7 @@ static void group_section(const dd_page *p) {
   dd_str_printf(o, "<h3 id=\"g%d-settings\">Schedules and settings</h3>\n", p->index + 1);
   dd_page_formulas(p);
   dd_page_pairs(o, dd_view_array(p->group, "settings"), "Settings that all runs of this group share");
-  dd_str_puts(o, "<details class=\"more runs-box\"><summary>Every run: seed, state, fingerprint, values</summary>");
+  dd_str_puts(o, "<details class=\"more long\"><summary>Every run: seed, state, fingerprint, values</summary>");
   dd_page_runs(p);
   dd_str_puts(o, "</details></section>\n");
 }
@@ -317,7 +317,7 @@ static void reading_and_origin(dd_str *out, const json_t *report) {
   if (json_is_object(cost)) {
     static const struct { const char *key, *label; int digits; } rows[] = {
         {"threads", "threads", 0}, {"step_ms", "step, ms", 2}, {"step_ms_no_dropout", "step without dropout, ms", 2},
-        {"dropout_price", "price of dropout, share of a step", 3}, {"generation_tokens_per_s", "generation, tokens/s", 1}};
+        {"dropout_price", "share of dropout in a step", 3}, {"generation_tokens_per_s", "generation, tokens/s", 1}};
     dd_str_puts(out, "<h3>Speed on this machine</h3>");
     dd_page_element(out, "p", "", dd_view_text(cost, "text"));
     dd_page_element(out, "p", "", dd_view_text(cost, "generation_text"));

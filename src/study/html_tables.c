@@ -19,9 +19,9 @@ void dd_page_element(dd_str *out, const char *tag, const char *class, const char
 static void open_table(dd_str *out, const char *class, const char *caption) {
   dd_str_puts(out, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"");
   dd_escape(out, caption);
-  dd_str_printf(out, "\"><table class=\"%s\"><caption>", class);
+  dd_str_printf(out, "\"><table class=\"%s\"><caption><span>", class);
   dd_escape(out, caption);
-  dd_str_puts(out, "</caption>");
+  dd_str_puts(out, "</span></caption>");
 }
 static void close_table(dd_str *out) { dd_str_puts(out, "</tbody></table></div>\n"); }
 

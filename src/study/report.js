@@ -37,9 +37,15 @@
     return points;
   };
 
-  const place = (x, y) => {
+  /* Beside the point; where there is no room for that, above or below the plot. */
+  const place = (x, y, plot) => {
     tip.hidden = false;
     const w = tip.offsetWidth, h = tip.offsetHeight;
+    if (w > innerWidth * 0.55) {
+      tip.style.left = Math.max(4, (innerWidth - w) / 2) + "px";
+      tip.style.top = Math.max(4, plot.top - h - 6 >= 0 ? plot.top - h - 6 : Math.min(plot.bottom + 6, innerHeight - h - 4)) + "px";
+      return;
+    }
     const left = x + 18 + w > innerWidth ? x - 18 - w : x + 18;
     tip.style.left = Math.max(4, Math.min(left, innerWidth - w - 4)) + "px";
     tip.style.top = Math.max(4, Math.min(y - h / 2, innerHeight - h - 4)) + "px";
@@ -77,7 +83,7 @@
       }
       const own = vertical ? [r.right - r.width * 0.3, r.top + (stops[now] / box.height) * r.height]
         : [r.left + (stops[now] / box.width) * r.width, r.top + r.height / 2];
-      place(...(point || own));
+      place(...(point || own), r);
       if (keyboard) {
         svg.setAttribute("aria-valuenow", now + 1);
         svg.setAttribute("aria-valuetext", text);
@@ -220,10 +226,10 @@
     });
   }
 
-  /* ---- print: what is folded is printed too, but not the long list of runs ---- */
+  /* ---- print: what is folded is printed too, but not the long tables of runs and curves ---- */
   let opened = [];
   addEventListener("beforeprint", () => {
-    opened = [...document.querySelectorAll("details.more:not([open]):not(.runs-box)")];
+    opened = [...document.querySelectorAll("details.more:not([open]):not(.long)")];
     for (const d of opened) d.open = true;
   });
   addEventListener("afterprint", () => {

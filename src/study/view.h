@@ -38,12 +38,12 @@ const json_t *dd_view_column(const json_t *report, const char *key);
   X("edge", "#b27a00", "#d6a536")       \
   X("c0", "#15181d", "#f2f4f7")         \
   X("c1", "#0068b5", "#58b0ff")         \
-  X("c2", "#c44d00", "#ff9350")         \
+  X("c2", "#b54600", "#ff9350")         \
   X("c3", "#00795a", "#38cfa0")         \
   X("c4", "#b23a8c", "#f28bd0")         \
   X("c5", "#7d6400", "#dcc03e")         \
   X("c6", "#5b3fc4", "#b5a0ff")         \
-  X("c7", "#0b8399", "#5cd8ec")         \
+  X("c7", "#087286", "#5cd8ec")         \
   X("c8", "#a11f3a", "#ff8594")
 enum { DD_COLOURS = 8, DD_DASHES = 4 };
 
