@@ -87,7 +87,7 @@ static const double d8[] = {-0.0031, -0.0012, 0.0008, -0.0045, -0.0020, 0.0004, 
 
 static void make_study(const char *dir, int seeds) {
   char name[128], plan[16384];
-  size_t n = (size_t)snprintf(plan, sizeof plan, "{\"program\":\"dd-cpu\",\"command\":\"dd-cpu compare --seeds 9\","
+  size_t n = (size_t)snprintf(plan, sizeof plan, "{\"program\":\"dd-cpu\",\"commands\":[\"dd-cpu compare --seeds 9\"],"
                               "\"baseline\":\"fixed\",\"settings\":{\"max_iters\":100},\"cells\":[");
   for (int k = 0; k < 2; k++)
     for (int i = 0; i <= seeds; i++) {

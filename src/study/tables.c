@@ -196,7 +196,11 @@ void dd_report_md(const json_t *report, dd_str *s) {
   dd_str_puts(s, "# Dropout schedules on ");
   md_text(s, text_of(report, "title"));
   dd_str_puts(s, "\n");
-  if (*text_of(report, "command")) dd_str_printf(s, "\n    %s\n", text_of(report, "command"));
+  for (const char *call = text_of(report, "command"); *call;) { /* a line each */
+    const size_t n = strcspn(call, "\n");
+    dd_str_printf(s, "\n    %.*s\n", (int)n, call);
+    call += n + (call[n] == '\n');
+  }
   if (json_array_size(json_object_get(report, "warnings"))) dd_str_puts(s, "\n## Warnings\n");
   md_sentences(s, NULL, json_object_get(report, "warnings"));
   if (!json_array_size(json_object_get(report, "groups"))) dd_str_puts(s, "\nNo run could be read.\n");
