@@ -9,7 +9,7 @@
 # the mean difference to the fixed rate of the same seeds. Results: studies/transfer/.
 . "$(dirname "$0")/common.sh"
 other=${OTHER:-kjv}
-study bytes --tokenizer byte --seeds 5 "$@"
+study bytes --tokenizer byte --seeds 8 "$@"
 table=studies/$recipe/losses.tsv
 printf 'schedule\tseed\tloss\n' >"$table"
 for run in "studies/$recipe/bytes/runs"/*; do
