@@ -133,7 +133,8 @@ static void print_schedules(FILE *out, int width) {
   static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
   pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters)", rows, COUNT(rows), 16,
         width);
-  wrap(out, "  `dd-cpu schedules` draws them and gives formulas and sources.", 0, 2, width);
+  fputs("  ", out);
+  wrap(out, "`dd-cpu schedules` draws them and gives formulas and sources.", 2, 2, width);
 }
 
 static void print_subjects(FILE *out, int width) {
@@ -167,7 +168,7 @@ static void print_commands(FILE *out, int width) {
   for (int i = 0; (k = dd_command_at(i)); i++) {
     char left[64];
     snprintf(left, sizeof left, "  %s", k->name);
-    entry(out, left, k->help, 12, width);
+    entry(out, left, k->help, 13, width);
   }
 }
 
