@@ -154,6 +154,25 @@ done
 fails 'exponential to 0' 2 exponential dropout_final -- tiny --schedule exponential --dropout-final 0
 fails 'exponential from 0' 2 exponential dropout -- tiny --schedule exponential --dropout 0
 fails 'val-loss outside its bounds' 2 'dropout 0.2' 0.1 -- tiny --schedule val-loss --dropout-max 0.1
+fails 'gap outside its bounds' 2 'dropout 0.2' gap 0.1 -- tiny --schedule gap --dropout-max 0.1
+fails 'a formula that is none' 2 dropout_expr 'column 4' "'tt'" -- tiny --schedule 'expr:p0*tt'
+fails 'a formula of no number' 2 NaN 't = 0' -- tiny --schedule 'expr:log(t)*0'
+fails 'a formula in per cent' 2 'is 20 at t = 0' 'below 1' -- tiny --schedule 'expr:20*(1-t/T)'
+fails 'no formula' 2 "'expr:p0*(1-t/T)^2'" dropout_expr -- tiny --schedule expr
+fails 'argument of a schedule that takes none' 2 linear "'3'" -- tiny --schedule linear:3
+fails 'steps' 2 dropout_steps 'column 7' 'whole number' -- tiny --schedule 'steps:0=0.1,0.5,7=0'
+fails 'steps that go back' 2 dropout_steps '5 comes after 50%' -- tiny --schedule 'steps:50%=0.1,5=0'
+fails 'no table' 74 nosuch.csv -- tiny --schedule table:nosuch.csv
+printf 'iteration,rate\n0,0.1\n5,1.5\n' >bad.csv
+fails 'rate in a table' 4 bad.csv:3: 'below 1' -- tiny --schedule table:bad.csv --out new
+head -c 3000 /dev/urandom >noise.csv
+fails 'noise for a table' 4 noise.csv -- tiny --schedule table:noise.csv --out new
+fails 'a directory for a table' 74 run -- tiny --schedule table:run --out new
+fails 'schedule of a site' 2 dropout_attn "'cosin'" "'cosine'" -- tiny --dropout-attn 0.1,cosin
+fails 'table of a site' 2 dropout_mlp dropout_table -- tiny --dropout-mlp table:x.csv
+fails 'a site twice' 2 dropout_sites dropout_attn -- tiny --dropout-sites mlp --dropout-attn 0.1
+fails 'depth' 2 dropout_depth "'up'" lima -- tiny --dropout-depth up
+is 'nothing was left behind' '' "$(ls -d new 2>/dev/null)"
 fails 'channels and heads' 2 'n_embd 16' 'n_head 3' -- tiny --n-head 3
 fails 'unknown option' 2 "'--n-layers'" "'--n-layer'" -- tiny --n-layers 3
 fails 'unknown option, not close to any' 2 "'--qqq'" -- tiny --qqq 3
@@ -341,6 +360,59 @@ for c in $commands; do
   "$bin" help "$c" >out2 2>&1
   passes "help $c is $c --help" cmp -s out out2
 done
+
+# ---- schedules ----
+"$bin" schedules >out 2>err
+is 'schedules' 0 $?
+is 'schedules: stderr' '' "$(cat err)"
+names=$("$bin" train --help | sed -n '/^Schedules/,/^ *`/s/^  \([a-z-][a-z-]*\)  .*/\1/p')
+is 'schedules: as many as there are' 15 "$(echo "$names" | wc -l | tr -d ' ')"
+for n in $names; do
+  passes "schedules: $n is listed" grep -qx "$n" out
+  "$bin" schedules "$n" --max-iters 300 >one 2>err
+  is "schedules $n" "0 $n" "$? $(head -n 1 one | cut -d : -f 1)"
+  passes "schedules $n: ends at 300" grep -qE '^ *t = 0 +150 +300$' one
+done
+passes 'schedules: ASCII where the locale says nothing else' sh -c '! LC_ALL=C tr -d "\n -~" <out | grep -q .'
+for columns in 60 80 200; do
+  COLUMNS=$columns "$bin" schedules >out
+  is "schedules: within $columns columns" '' "$(awk -v n=$columns 'length > n' out)"
+done
+LC_ALL=C.UTF-8 TERM=xterm "$bin" schedules linear --dropout 0.3 >out
+has 'schedules: Braille where it is spoken' out "$(printf '\342\240\211')"
+has 'schedules: the highest rate' out '   0.3 '
+has 'schedules: values of settings' out 'dropout 0.3, dropout-final 0'
+"$bin" schedules 'expr:pf + 0*gap' >out
+has 'schedules: what a formula reads' out 'reads: dropout 0.2, dropout-final 0, dropout-expr pf + 0*gap, eval-interval'
+"$bin" schedules late --dropout-cutoff 0.25 --max-iters 1024 --json >out
+has 'schedules --json: before the cutoff' out '[248,0.0]'
+has 'schedules --json: from the cutoff on' out '[256,0.20000000000000001]'
+fails 'schedules: unknown' 2 "'linea'" "'linear'" -- "$bin" schedules linea
+fails 'schedules: a formula that is none' 2 'column 3' -- "$bin" schedules 'expr:p0)'
+fails 'schedules: no such table' 74 nosuch.csv -- "$bin" schedules table:nosuch.csv
+fails 'schedules: option of training' 2 "'--lr'" train -- "$bin" schedules --lr 1
+
+# ---- sites and tables ----
+printf '0,0.1\n100%%,0.4\n' >rates.csv
+tiny --out sites --overwrite --dropout-attn 0.1,late --dropout-mlp table --dropout-table rates.csv --log-interval 6 >out 2>err
+is 'sites' 0 $?
+tail -n 1 out >whole
+is 'sites: rates of the steps' '0.0 0.1 0.1 0.25 0.1 0.4 ' \
+  "$(grep '"type":"step"' sites/metrics.jsonl | sed 's/.*"attn":\([0-9.]*\).*"mlp":\([0-9.]*\).*/\1 \2/' |
+    awk '{ printf "%s %s ", substr($1, 1, 3), substr($2, 1, 4) }' | sed 's/0\.10/0.1/g; s/0\.40/0.4/g')"
+is 'no rates of sites when there is one rate' 0 "$(grep -c '"rates"' run/metrics.jsonl)"
+rm sites/ckpt-0000012.safetensors
+printf 'ckpt-0000008.safetensors' >sites/latest
+mkdir away
+(cd away && "$bin" train --resume --out ../sites -t 1 -q) >out 2>err
+is 'resume from another directory' "0 $(cat whole)" "$? $(tail -n 1 out)"
+printf '0,0.1\n100%%,0.3\n' >rates.csv
+fails 'resume with another table' 4 rates.csv 'not the table' -- "$bin" train --resume --out sites -t 1
+printf '0,0.1\n100%%,0.4\n' >moved.csv
+rm rates.csv
+fails 'resume without the table' 74 rates.csv -- "$bin" train --resume --out sites -t 1
+"$bin" train --resume --out sites --dropout-table moved.csv -t 1 -q >out 2>err
+is 'resume with the table under another name' "0 $(cat whole)" "$? $(tail -n 1 out)"
 
 # ---- a finished run ----
 "$bin" sample run --max-new-tokens 40 --prompt the >out 2>err

@@ -202,9 +202,9 @@ static void test_steps(void **state) {
   assert_true(dd_points_step(p, 15, 7, 0.9) == 0.9); /* 50% of 15 is 7.5 */
   free(p);
   static const struct { const char *text, *mention; } wrong[] = {
-      {"", "an iteration is"}, {"0", "expected '=' at column 2"},
-      {"0=1", "a rate is a number from 0 to below 1 at column 3"},
-      {"0=-0.1", "rate"}, {"0=0.1,", "an iteration is"}, {"0=0.1;5=0", "expected ',' at column 6"},
+      {"", "an iteration is"}, {"0", "column 2: expected '='"},
+      {"0=1", "column 3: a rate is a number from 0 to below 1"},
+      {"0=-0.1", "rate"}, {"0=0.1,", "an iteration is"}, {"0=0.1;5=0", "column 6: expected ','"},
       {"0.5=0.1", "whole number"}, {"-1=0.1", "from 0 to"}, {"101%=0.1", "percentage"}, {"5000000000=0", "from 0 to"},
       {"a=0", "iteration"}, {"0=a", "rate"}, {"0=nan", "rate"}, {"0=0.1x", "expected ','"}};
   for (int i = 0; i < COUNT(wrong); i++) {

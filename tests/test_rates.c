@@ -199,9 +199,9 @@ static void test_arguments(void **state) {
       {"schedule", "linear:3", "schedule linear takes no argument"},
       {"schedule", "expr:", "needs an argument: --schedule 'expr:p0*(1-t/T)^2'"},
       {"schedule", "steps: ", "'steps:0=0.2,50%=0.1,90%=0'"},
-      {"schedule", "exp:3", "did you mean 'expr'?"},
+      {"schedule", "expt:3", "did you mean 'expr'?"},
       {"schedule", "expr:p0*", "dropout_expr: 'p0*', column 4: expected"},
-      {"schedule", "steps:0", "dropout_steps: expected '='"},
+      {"schedule", "steps:0", "dropout_steps: column 2: expected '='"},
       {"dropout_attn", "1.5", "dropout_attn must be a rate from 0 to below 1"},
       {"dropout_attn", "0.1 cosine", "such as 0.1,cosine"},
       {"dropout_attn", "0.1,", "dropout_attn must be one of fixed"},
@@ -209,7 +209,7 @@ static void test_arguments(void **state) {
       {"dropout_attn", "late:3", "takes no argument"},
       {"dropout_attn", "table:x.csv", "write just `table`"},
       {"dropout_attn", "0.1,expr:p0+", "dropout_attn: 'p0+', column 4"},
-      {"dropout_attn", "steps:0=2", "dropout_attn: a rate is"}};
+      {"dropout_attn", "steps:0=2", "dropout_attn: column 3: a rate is"}};
   for (int i = 0; i < COUNT(bad); i++) {
     dd_settings before = *s;
     if (dd_settings_set(s, bad[i].key, bad[i].value, &err) != DD_E_USAGE) fail_msg("%s was taken", bad[i].value);

@@ -138,7 +138,8 @@ static void print_schedules(FILE *out, int width) {
   static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
   pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters)", rows, COUNT(rows), 16,
         width);
-  wrap(out, "  `dd-cpu schedules` draws them and gives formulas and sources.", 0, 2, width);
+  fputs("  ", out);
+  wrap(out, "`dd-cpu schedules` draws them and gives formulas and sources.", 2, 2, width);
 }
 
 static void print_subjects(FILE *out, int width) {

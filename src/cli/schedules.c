@@ -197,7 +197,7 @@ static void write_wrapped(dd_cli *cli, const char *text, int indent, int width) 
 static int show_all(dd_cli *cli, const screen *at, dd_error *err) {
   sketch *k = malloc(sizeof *k);
   if (!k) return dd_fail(err, DD_E_RUNTIME, "out of memory for a drawing");
-  const int cols = at->width >= 160 ? 60 : at->width >= 110 ? 40 : 26;
+  const int cols = at->width >= 160 ? 60 : at->width >= 110 ? 40 : at->width >= 72 ? 26 : 16;
   char line[512];
   snprintf(line, sizeof line, "p0 = dropout %g, pf = dropout-final, T = max-iters %lld, t = iteration",
            cli->settings->dropout, (long long)cli->settings->max_iters);

@@ -60,8 +60,8 @@ int dd_points_parse_list(dd_points **out, const char *name, const char *text, dd
     if (!rc && !wrong && *p && *p != ',') wrong = "expected ','";
     if (!rc && !wrong && list->n == DD_POINTS_MAX) wrong = "too many steps";
     if (wrong)
-      rc = dd_fail(err, DD_E_USAGE, "%s: %s at column %td; a list of steps is like 0=0.2,50%%=0.1,3000=0", name, wrong,
-                   p - text + 1);
+      rc = dd_fail(err, DD_E_USAGE, "%s: column %td: %s; a list of steps is like 0=0.2,50%%=0.1,3000=0", name,
+                   p - text + 1, wrong);
     if (rc) {
       free(list);
       return rc;
