@@ -115,6 +115,7 @@ fails 'report with a baseline that is none' 2 "'nosuch'; there is: val-loss" -- 
 fails 'report in no form' 2 "'pdf'" -- "$bin" report run --format pdf
 fails 'report of a name with a line feed' 2 'line feed' -- "$bin" report "a
 b" --format md
+# shellcheck disable=SC2046 # many arguments are meant
 fails 'report of too many names' 2 'too long' -- "$bin" report $(awk 'BEGIN { for (i = 0; i < 400; i++) print "directory" i }')
 fails "report of several without a name" 2 '--out FILE.html' -- "$bin" report run run
 fails 'report where it cannot be written' 74 'no/such' -- "$bin" report run --format md --out no/such/r.md
@@ -493,7 +494,7 @@ finish() { # finish DIR: reads what it has to say until it ends; its exit code i
   cat <&9 >"$1.err" &
   reader=$!
   started="$started $reader"
-  wait $pid 2>/dev/null
+  wait "$pid" 2>/dev/null
   rc=$?
   exec 9<&-
   sleep 0.1
@@ -534,7 +535,7 @@ for try in 1 2 3; do
   finish by-USR1-$try
   is 'SIGUSR1: goes on to the end' "0 $(cat fingerprint)" "$rc $(tail -n 1 by-USR1-$try.out)"
   saved=$(find by-USR1-$try -name 'ckpt-*' | wc -l | tr -d ' ')
-  [ "$saved" = $points ] || break
+  [ "$saved" = "$points" ] || break
 done
 is 'SIGUSR1: one checkpoint more' $((points + 1)) "$saved"
 
@@ -545,10 +546,10 @@ if [ -n "$undo" ] && start twice; then
     sleep 0.3
     size=$(wc -c <twice/metrics.jsonl)
   done
-  kill -INT $pid
-  kill -INT $pid # wrappers send one Ctrl-C twice: this is not the second
+  kill -INT "$pid"
+  kill -INT "$pid" # wrappers send one Ctrl-C twice: this is not the second
   sleep 0.5
-  kill -INT $pid
+  kill -INT "$pid"
   finish twice
   is 'a second SIGINT ends it at once' 130 $rc
 fi

@@ -16,6 +16,8 @@ trap 'exit 1' HUP INT TERM
 case $bin in /*) ;; *) bin=$PWD/$bin ;; esac
 cd "$tmp" || exit 1
 
+T=${DD_QUICK:+24} # iterations; emulators are slow
+T=${T:-60}
 passed=0 failed=0
 check() { # check NAME COMMAND...
   name=$1
@@ -40,12 +42,12 @@ fails() { # fails CODE PART ARGUMENT...: exit code and one error line with the p
 grid() { # grid DIR OPTION...
   dir=$1
   shift
-  "$bin" compare --data text.txt --preset tiny --max-iters 60 --eval-interval 10 --seeds 2 \
+  "$bin" compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
     --schedules fixed,linear,val-loss,late -o "$dir" -q "$@"
 }
 fingerprints() { # of all runs of a study
   for run in "$1"/runs/*; do
-    printf '%s %s\n' "${run##*/}" "$(grep '"type":"eval","iter":60,' "$run/metrics.jsonl" | tail -n 1 |
+    printf '%s %s\n' "${run##*/}" "$(grep '"type":"eval","iter":'"$T", "$run/metrics.jsonl" | tail -n 1 |
       sed 's/.*"fingerprint":"\([0-9a-f]*\)".*/\1/')"
   done
 }
@@ -63,18 +65,18 @@ same 'one after the other' 0 $?
 check 'it says how many' grep -q '^8 of 8 runs finished' out
 grid two --jobs 2 -t 2 >out 2>err
 same 'two at once' 0 $?
-"$bin" compare --data text.txt --preset tiny --max-iters 60 --eval-interval 10 --seeds 2 \
+"$bin" compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
   --schedules fixed,linear,val-loss,late -o killed -q --jobs 1 -t 1 >out 2>err &
 background=$!
 tries=0
-until grep -q '"iter":20,' killed/runs/linear-s1337/metrics.jsonl 2>/dev/null || [ $tries -gt 1200 ]; do
+until grep -q '"iter":10,' killed/runs/linear-s1337/metrics.jsonl 2>/dev/null || [ $tries -gt 1200 ]; do
   tries=$((tries + 1))
   sleep 0.05
 done
 kill -9 $background 2>/dev/null
 wait $background 2>/dev/null
 check 'killed before its end' test "$(fingerprints killed | wc -l)" -lt 8
-check 'a run that was finished stays' grep -q '"iter":60,' killed/runs/fixed-s1337/metrics.jsonl
+check 'a run that was finished stays' grep -q '"iter":'"$T", killed/runs/fixed-s1337/metrics.jsonl
 before=$(cksum <killed/runs/fixed-s1337/metrics.jsonl)
 tries=0 # its child sees that the parent is gone, saves and ends
 while [ $tries -lt 100 ] && grid killed --jobs 2 -t 2 >out 2>err && ! grep -q '^8 of 8' out; do
@@ -108,7 +110,7 @@ same 'a schedule is added' 0 $?
 check 'eleven runs' test "$(find one/runs -mindepth 1 -maxdepth 1 -type d | wc -l)" = 11
 table one >out
 check 'all of them reported' test "$(grep -c finished out)" = 11
-fails 4 'max_iters = 60, this call says 61' compare --data text.txt --preset tiny --max-iters 61 \
+fails 4 "max_iters = $T, this call says 61" compare --data text.txt --preset tiny --max-iters 61 \
   --eval-interval 10 -o one
 fails 2 "'fixed' twice" compare --schedules fixed,fixed -o one
 fails 2 "did you mean 'n_layer'?" compare --grid n_layr=1,2 -o one
@@ -124,7 +126,7 @@ echo '{' >two/runs/late-s1338/config.json
 table two >out
 check 'a damaged configuration: the others are reported' test "$(grep -c finished out)" = 7
 check 'and it is named' grep -q 'late-s1338' err
-fails 4 'late-s1338' compare --data text.txt --preset tiny --max-iters 60 --eval-interval 10 --seeds 2 \
+fails 4 'late-s1338' compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
   --schedules fixed,linear,val-loss,late -o two
 rm -r two/runs/late-s1338
 grid two --jobs 1 -t 1 >out 2>err
@@ -133,7 +135,7 @@ table two >out
 same 'and the table is whole' "$(cat wanted)" "$(cat out)"
 
 # ---- no finished run, a run that diverges ----
-"$bin" compare --data text.txt --preset tiny --max-iters 60 --seeds 1 --schedules fixed,late --lr 1000 --grad-clip 0 \
+"$bin" compare --data text.txt --preset tiny --max-iters "$T" --seeds 1 --schedules fixed,late --lr 1000 --grad-clip 0 \
   --weight-decay 100 --no-decay-lr -o bad -q >out 2>err
 same 'all diverge: exit code' 3 $?
 check 'all diverge: it says so' grep -q 'runs failed' err

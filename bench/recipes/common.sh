@@ -5,7 +5,7 @@ root=$(cd "$(dirname "$0")/../.." && pwd)
 dd_cpu=${DD_CPU:-$root/dd-cpu}
 case ${1:-} in
   -h | --help)
-    sed -n '2,/^[^#]/s/^# \{0,1\}//p' "$0"
+    sed -n '2,/^$/s/^# \{0,1\}//p' "$0"
     exit 0
     ;;
 esac

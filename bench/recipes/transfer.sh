@@ -7,6 +7,8 @@
 # Trains on bytes of Shakespeare, so that any text can be read, and evaluates the best checkpoint of every run on the
 # King James Bible (or OTHER=FILE): losses.tsv has a row per run, and the table at the end mean, standard deviation and
 # the mean difference to the fixed rate of the same seeds. Results: studies/transfer/.
+
+# shellcheck source=bench/recipes/common.sh
 . "$(dirname "$0")/common.sh"
 other=${OTHER:-kjv}
 study bytes --tokenizer byte --seeds 8 "$@"

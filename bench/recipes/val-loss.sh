@@ -5,6 +5,8 @@
 #   bench/recipes/val-loss.sh [OPTION OF dd-cpu compare]...
 #
 # The report compares every variant with the fixed rate, seed by seed. Results: studies/val-loss/.
+
+# shellcheck source=bench/recipes/common.sh
 . "$(dirname "$0")/common.sh"
 study step-and-patience --schedules fixed,val-loss --grid 'dropout_step=0.005,0.01,0.02,0.05;val_patience=1,3' \
   --seeds 10 "$@"
