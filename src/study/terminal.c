@@ -68,8 +68,9 @@ static void wrap(dd_str *s, const char *text, int width) {
   int at = 2;
   dd_str_puts(s, "- ");
   for (int first = 1; *text; first = 0) {
-    const size_t n = strcspn(text, " ");
+    size_t n = strcspn(text, " ");
     int w = 0;
+    if (text[n] && text[n + 1] == '%') n += 1 + strcspn(text + n + 1, " "); /* stays with its number */
     for (size_t i = 0; i < n; i++) w += ((unsigned char)text[i] & 0xc0) != 0x80;
     if (!first && at + 1 + w > width) {
       dd_str_puts(s, "\n  ");
