@@ -60,7 +60,8 @@ static int print_eval(char *out, size_t size, const fake *f, int it, double val,
 static int print_step(char *out, size_t size, const fake *f, int it, double loss) {
   return snprintf(out, size,
                   "{\"type\":\"step\",\"iter\":%d,\"loss\":%.17g,\"lr\":0.001,\"dropout\":%.17g,\"grad_norm\":1,"
-                  "\"ms_per_iter\":%d,\"tokens_per_s\":100,\"elapsed_s\":%d}\n", it, loss, fake_rate(f, it), it + 1, it);
+                  "\"ms_per_iter\":%d,\"tokens_per_s\":100,\"elapsed_s\":%d}\n",
+                  it, loss, fake_rate(f, it), it + 1, it);
 }
 
 static void make_run(const fake *f) {

@@ -38,8 +38,8 @@ static void test_overfitting(void **state) {
   only(DD_SIGN_OVERFITTING);
   assert_int_equal(sign[DD_SIGN_OVERFITTING].since, 300);
   assert_string_equal(sign[DD_SIGN_OVERFITTING].text,
-                      "overfits since iteration 300: until iteration 500 the validation loss rose from 1.4800 to 1.7000 "
-                      "while the training loss fell from 1.1000 to 0.6000");
+                      "overfits since iteration 300: until iteration 500 the validation loss rose from 1.4800 to "
+                      "1.7000 while the training loss fell from 1.1000 to 0.6000");
   const double little[] = {4, 2, 1.5, 1.48, 1.485, 1.499}; /* within 0.02 of the best */
   CURVES(little, train);
   only(-1);
@@ -151,7 +151,8 @@ static void test_nothing(void **state) {
 /* The rules that reports print are those of the constants. */
 static void test_rules(void **state) {
   (void)state;
-  const double constants[] = {DD_SIGN_RISE, DD_SIGN_FLAT, DD_SIGN_CLOSE, DD_SIGN_WAVE, DD_SIGN_FLIPS, DD_SIGN_ABOVE_START};
+  const double constants[] = {DD_SIGN_RISE, DD_SIGN_FLAT, DD_SIGN_CLOSE, DD_SIGN_WAVE,
+                              DD_SIGN_FLIPS, DD_SIGN_ABOVE_START};
   static const int sign_of[] = {DD_SIGN_OVERFITTING, DD_SIGN_UNDERFITTING, DD_SIGN_UNDERFITTING, DD_SIGN_WAVES,
                                 DD_SIGN_RATE_WAVES, DD_SIGN_DIVERGENCE};
 #define RULE(id, name, rule) rule,

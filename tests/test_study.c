@@ -87,7 +87,7 @@ static const double d8[] = {-0.0031, -0.0012, 0.0008, -0.0045, -0.0020, 0.0004, 
 
 static void make_study(const char *dir, int seeds) {
   char name[128], plan[16384];
-  size_t n = (size_t)snprintf(plan, sizeof plan, "{\"program\":\"dd-cpu\",\"commands\":[\"dd-cpu compare --seeds 9\"],"
+  size_t n = (size_t)snprintf(plan, sizeof plan, "{\"commands\":[\"dd-cpu compare --seeds 9\",\"again\"],"
                               "\"baseline\":\"fixed\",\"settings\":{\"max_iters\":100},\"cells\":[");
   for (int k = 0; k < 2; k++)
     for (int i = 0; i <= seeds; i++) {
@@ -111,7 +111,7 @@ static void test_study(void **state) {
   assert_int_equal(SIZE("groups"), 1);
   assert_int_equal(SIZE("groups.0.schedules"), 2);
   assert_string_equal(TEXT("groups.0.baseline"), "fixed");
-  assert_string_equal(TEXT("command"), "dd-cpu compare --seeds 9");
+  assert_string_equal(TEXT("command"), "dd-cpu compare --seeds 9\nagain");
   IS("groups.0.schedules.0.planned", 9), IS("groups.0.schedules.0.finished", 8);
   IS("groups.0.schedules.1.planned", 9), IS("groups.0.schedules.1.finished", 8);
   assert_string_equal(TEXT("groups.0.schedules.0.runs.8.state"), "unfinished");

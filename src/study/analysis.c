@@ -22,8 +22,8 @@ static json_t *columns_json(int *failed) {
   DD_COLUMN_BETTERS(BETTER_ROW)
   json_t *out = json_array();
 #define COLUMN_ROW(key, label, unit, kind, better, digits, compared, help)                                           \
-  dd_json_push(out, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "key", #key, "label", label, "unit", unit, "kind", \
-                              kind_##kind, "better", better_##better, "digits", digits, "help", help), failed);
+  dd_json_push(out, json_pack("{s:s, s:s, s:s, s:s, s:s, s:i, s:s}", "key", #key, "label", label, "unit", unit,       \
+                              "kind", kind_##kind, "better", better_##better, "digits", digits, "help", help), failed);
   DD_COLUMNS(COLUMN_ROW)
 #undef COLUMN_ROW
   (void)better_HIGHER;
@@ -194,7 +194,7 @@ static json_t *report_json(dd_study *st, const dd_groups *gs, int *failed) {
   dd_json_put(o, "version", json_string(dd_version()), failed);
   dd_json_put(o, "numerics", json_integer(dd_numerics_version()), failed);
   dd_json_put(o, "title", title_json(gs), failed);
-  dd_json_put(o, "command", st->command ? dd_json_text(st->command) : json_null(), failed);
+  dd_json_put(o, "command", st->command ? dd_json_lines(st->command) : json_null(), failed);
   dd_json_put(o, "sources", json_incref(st->sources), failed);
   dd_json_put(o, "columns", columns_json(failed), failed);
   for (size_t k = 0; k < gs->n && !*failed; k++)

@@ -6,8 +6,8 @@
 /** Analyse n directories (see load.h); of s the baseline is read. *report is a new object (json_decref). The values in
  *  it follow from the runs alone, but for columns of kind "cost" and the member "cost".
  *
- *  report: program, version, numerics, title, command (or null), sources[], columns[], groups[], cost (or null),
- *          machine{}, notes[], warnings[]
+ *  report: program, version, numerics, title, command (one call per line, or null), sources[], columns[], groups[],
+ *          cost (or null), machine{}, notes[], warnings[]
  *  column: key, label, unit, kind, better, digits, help (columns.def)
  *  group:  label, baseline, settings[[name, value]], schedules[], comparisons[] (pairs.h), conclusions[]
  *  schedule: name, formula, help, planned, finished, columns{key: {n, mean, sd, min, max}} of finished runs,

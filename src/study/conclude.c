@@ -47,8 +47,8 @@ static void say_overfitting(json_t *out, const json_t *group, json_int_t finishe
         if (!strcmp(text_of(run, "state"), "finished") && !strcmp(text_of(sign, "name"), "overfitting"))
           since[n++] = (double)count_of(sign, "since");
   if (2 * (json_int_t)n > finished)
-    dd_json_push(out, dd_json_format("The validation loss rises again after its best in %zu of %lld finished runs, from "
-                                     "iteration %s (median): the last weights are not the best ones, and a "
+    dd_json_push(out, dd_json_format("The validation loss rises again after its best in %zu of %lld finished runs, "
+                                     "from iteration %s (median): the last weights are not the best ones, and a "
                                      "comparison of final losses is one of overfitting.",
                                      n, (long long)finished, dd_fixed(dd_stats_median(since, n), 0).s), failed);
   free(since);
@@ -81,8 +81,8 @@ static void say_generation(json_t *out, const json_t *cost, int *failed) {
   char measured[96] = "";
   if (isfinite(speed)) snprintf(measured, sizeof measured, ": %s tokens/s were measured, for all of them",
                                 dd_fixed(speed, 1).s);
-  dd_json_push(out, dd_json_format("A schedule cannot change the speed of generation, where dropout is off%s.", measured),
-               failed);
+  dd_json_push(out, dd_json_format("A schedule cannot change the speed of generation, where dropout is off%s.",
+                                   measured), failed);
 }
 
 json_t *dd_conclusions_json(const json_t *group, const json_t *cost) {
@@ -107,7 +107,8 @@ json_t *dd_conclusions_json(const json_t *group, const json_t *cost) {
   if (finished) {
     const json_t *comparisons = json_object_get(group, "comparisons");
     if (!json_array_size(json_object_get(json_array_get(comparisons, 0), "rows")))
-      dd_json_push(out, json_string("There is nothing to compare: that takes a baseline and another schedule."), &failed);
+      dd_json_push(out, json_string("There is nothing to compare: that takes a baseline and another schedule."),
+                   &failed);
     push_verdicts(out, group, "better", &failed);
     push_verdicts(out, group, "worse", &failed);
     push_verdicts(out, group, "undecided", &failed);
@@ -125,15 +126,15 @@ json_t *dd_notes_json(void) {
   int failed = !out;
   static const char *const notes[] = {
       "Losses are natural logarithms per token. Means and standard deviations (n - 1) are over the finished runs.",
-      "A difference is schedule minus baseline at the same seed, which gives both the same initial weights, batches and "
-      "dropout masks; wins are seeds at which the schedule is lower.",
-      "The 95 % interval is that of the paired t test. The bootstrap interval (percentile, 10,000 resamples) assumes no "
-      "distribution but is too narrow for few seeds.",
+      "A difference is schedule minus baseline at the same seed, which gives both the same initial weights, batches "
+      "and dropout masks; wins are seeds at which the schedule is lower.",
+      "The 95 % interval is that of the paired t test. The bootstrap interval (percentile, 10,000 resamples) assumes "
+      "no distribution but is too narrow for few seeds.",
       "p is that of the sign-flip permutation test of the mean difference, two-sided: every pattern of signs up to 20 "
       "seeds, 100,000 drawn ones beyond. Holm's correction takes the number of schedules into account; a verdict needs "
       "a corrected p below 0.05.",
-      "Seeds needed: those with which a paired t test at 0.05 finds a true difference of the observed mean and standard "
-      "deviation with 80 % power (noncentral t), without the correction.",
+      "Seeds needed: those with which a paired t test at 0.05 finds a true difference of the observed mean and "
+      "standard deviation with 80 % power (noncentral t), without the correction.",
       "Curves show mean, smallest and largest value over the finished runs (while none is finished, over those begun).",
   };
   for (size_t i = 0; i < sizeof notes / sizeof *notes; i++) dd_json_push(out, json_string(notes[i]), &failed);

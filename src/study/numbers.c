@@ -32,11 +32,11 @@ dd_num dd_p_text(double p) {
 json_t *dd_json_real(double x) { return isfinite(x) ? json_real(x) : json_null(); }
 double dd_json_value(const json_t *v) { return json_is_number(v) ? json_number_value(v) : NAN; }
 
-json_t *dd_json_text(const char *text) {
+static json_t *clean_text(const char *text, char keep) {
   char *copy = strdup(text ? text : "");
   if (!copy) return NULL;
   for (char *p = copy; *p; p++)
-    if ((unsigned char)*p < 32 || *p == 127) *p = '?';
+    if (((unsigned char)*p < 32 && *p != keep) || *p == 127) *p = '?';
   json_t *v = json_string(copy);
   if (!v) {
     for (char *p = copy; *p; p++)
@@ -46,6 +46,9 @@ json_t *dd_json_text(const char *text) {
   free(copy);
   return v;
 }
+
+json_t *dd_json_text(const char *text) { return clean_text(text, '\0'); }
+json_t *dd_json_lines(const char *text) { return clean_text(text, '\n'); }
 
 void dd_json_put(json_t *object, const char *key, json_t *value, int *failed) {
   if (!value || json_object_set_new(object, key, value)) *failed = 1;

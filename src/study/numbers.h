@@ -15,8 +15,9 @@ dd_num dd_p_text(double p);
 json_t *dd_json_real(double x);
 /** NaN for anything but a number. */
 double dd_json_value(const json_t *v);
-/** String; bytes that are no UTF-8 and control characters become '?'. */
+/** String; bytes that are no UTF-8 and control characters become '?'. dd_json_lines keeps line feeds. */
 json_t *dd_json_text(const char *text);
+json_t *dd_json_lines(const char *text);
 /** Sets a member; the value is stolen. A value of NULL or lack of memory sets *failed. */
 void dd_json_put(json_t *object, const char *key, json_t *value, int *failed);
 void dd_json_push(json_t *array, json_t *value, int *failed);

@@ -148,7 +148,8 @@ static json_t *sentence(const pairs *p, size_t rows, const char *base, const col
     if (p->needed)
       dd_str_printf(&s, "; a true difference of this size would take about %zu seeds to show",
                     p->needed > p->n ? p->needed : p->n + 1);
-    else if (p->t_lo <= 0 && p->t_hi >= 0) dd_str_puts(&s, "; no feasible number of seeds would show such a difference");
+    else if (p->t_lo <= 0 && p->t_hi >= 0)
+      dd_str_puts(&s, "; no feasible number of seeds would show such a difference");
     else dd_str_printf(&s, " after the correction for %zu schedules, though the interval alone leaves out zero", rows);
   }
   json_t *text = s.failed ? NULL : dd_json_text(s.data);

@@ -17,7 +17,8 @@ static int split(const dd_settings *s, char **text, const char ***dirs, int *n, 
   char *rest = NULL;
   for (char *p = strtok_r(*text, "\n", &rest); p; p = strtok_r(NULL, "\n", &rest)) (*dirs)[(*n)++] = p;
   if (*n) return DD_OK;
-  return dd_fail(err, DD_E_USAGE, "report needs a directory of `dd-cpu compare`, or run directories: dd-cpu report DIR");
+  return dd_fail(err, DD_E_USAGE,
+                 "report needs a directory of `dd-cpu compare`, or run directories: dd-cpu report DIR");
 }
 
 static int render(const json_t *report, int format, dd_str *out, dd_error *err) {
@@ -38,7 +39,8 @@ static int find_out(const dd_settings *s, const char *const *dirs, int n, char *
   if (*s->out) return dd_path_join(path, size, "", s->out, err);
   if (s->format != DD_FORMAT_HTML) return DD_OK;
   if (n == 1) return dd_path_join(path, size, dirs[0], "report.html", err);
-  return dd_fail(err, DD_E_USAGE, "a report of %d directories needs a name: --out FILE.html (or - for standard output)", n);
+  return dd_fail(err, DD_E_USAGE,
+                 "a report of %d directories needs a name: --out FILE.html (or - for standard output)", n);
 }
 
 int dd_report_write(const json_t *report, const char *dir, dd_error *err) {

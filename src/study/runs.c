@@ -18,11 +18,6 @@ const char *dd_run_state_name(enum dd_run_state_id id) {
 
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory while reading runs"); }
 
-/* What a run's schedule is called. */
-static void schedule_label(const dd_settings *s, char *out, size_t size) {
-  snprintf(out, size, "%s", dd_settings_choice(s, DD_SETTING_schedule));
-}
-
 /* Settings that tell runs apart. A preset is only a way to write others; data is told by its hash, and its tokens
  * with it. */
 static bool tells_apart(int id) {
@@ -39,7 +34,7 @@ int dd_study_run_plan(dd_study_run *run, const dd_settings *s, dd_error *err) {
     free(run->setting[i]);
     if (!(run->setting[i] = strdup(text))) return no_memory(err);
   }
-  schedule_label(s, run->schedule, sizeof run->schedule);
+  dd_settings_schedule_label(s, run->schedule, sizeof run->schedule);
   run->schedule_id = s->schedule;
   run->seed = s->seed;
   run->max_iters = s->max_iters;

@@ -50,7 +50,8 @@ double dd_stats_median(const double *x, size_t n) {
 
 /* ---- distributions ---- */
 
-/* Stirling's series beyond 15, where its last term used is below 1e-17; smaller x step up by Gamma(x+1) = x Gamma(x). */
+/* Stirling's series beyond 15, where the last term used is below 1e-17; smaller x step up by
+ * Gamma(x + 1) = x Gamma(x). */
 double dd_stats_lgamma(double x) {
   if (!(x > 0)) return NAN;
   double product = 1;

@@ -78,8 +78,8 @@ static void md_comparison(dd_str *s, const json_t *comparison) {
   const int digits = digits_of(comparison);
   if (!json_array_size(json_object_get(comparison, "rows"))) return;
   dd_str_printf(s, "\n%s (%s):\n\n", text_of(comparison, "label"), text_of(comparison, "unit"));
-  dd_str_puts(s, "| schedule | seeds | mean difference | 95 % interval | bootstrap | p (permutation) | p (Holm) | p (t) "
-                 "| p (sign) | lower, equal, higher | seeds needed | verdict |\n"
+  dd_str_puts(s, "| schedule | seeds | mean difference | 95 % interval | bootstrap | p (permutation) | p (Holm) | "
+                 "p (t) | p (sign) | lower, equal, higher | seeds needed | verdict |\n"
                  "|---|---|---|---|---|---|---|---|---|---|---|---|\n");
   json_array_foreach(json_object_get(comparison, "rows"), i, row) {
     dd_str_puts(s, "| ");
@@ -196,11 +196,8 @@ void dd_report_md(const json_t *report, dd_str *s) {
   dd_str_puts(s, "# Dropout schedules on ");
   md_text(s, text_of(report, "title"));
   dd_str_puts(s, "\n");
-  for (const char *call = text_of(report, "command"); *call;) { /* a line each */
-    const size_t n = strcspn(call, "\n");
-    dd_str_printf(s, "\n    %.*s\n", (int)n, call);
-    call += n + (call[n] == '\n');
-  }
+  for (const char *p = text_of(report, "command"); *p; p += strcspn(p, "\n"), p += *p == '\n') /* calls, a line each */
+    dd_str_printf(s, "%s    %.*s\n", p == text_of(report, "command") ? "\n" : "", (int)strcspn(p, "\n"), p);
   if (json_array_size(json_object_get(report, "warnings"))) dd_str_puts(s, "\n## Warnings\n");
   md_sentences(s, NULL, json_object_get(report, "warnings"));
   if (!json_array_size(json_object_get(report, "groups"))) dd_str_puts(s, "\nNo run could be read.\n");

@@ -68,8 +68,9 @@ static void wrap(dd_str *s, const char *text, int width) {
   int at = 2;
   dd_str_puts(s, "- ");
   for (int first = 1; *text; first = 0) {
-    const size_t n = strcspn(text, " ");
+    size_t n = strcspn(text, " ");
     int w = 0;
+    if (text[n] && text[n + 1] == '%') n += 1 + strcspn(text + n + 1, " "); /* stays with its number */
     for (size_t i = 0; i < n; i++) w += ((unsigned char)text[i] & 0xc0) != 0x80;
     if (!first && at + 1 + w > width) {
       dd_str_puts(s, "\n  ");
@@ -125,7 +126,8 @@ static void means(dd_str *s, const json_t *report, const json_t *group, int widt
 static void differences(dd_str *s, const json_t *group, int width, int color) {
   const json_t *primary = json_array_get(json_object_get(group, "comparisons"), 0), *row;
   const json_t *rows = json_object_get(primary, "rows");
-  static const char *const titles[] = {"difference", "seeds", "mean", "95 % interval", "p", "verdict", "lower/equal/higher"};
+  static const char *const titles[] = {"schedule", "seeds", "mean", "95 % interval", "p", "verdict",
+                                       "lower/equal/higher"};
   const int digits = (int)json_integer_value(json_object_get(primary, "digits"));
   size_t i;
   grid g;
@@ -135,7 +137,7 @@ static void differences(dd_str *s, const json_t *group, int width, int color) {
     return;
   }
   dd_str_printf(s, "\n%s, difference from %s:\n", text_of(primary, "label"), text_of(group, "baseline"));
-  for (int c = 0; c < 7; c++) put(&g, 0, c, c ? titles[c] : "schedule");
+  for (int c = 0; c < 7; c++) put(&g, 0, c, titles[c]);
   json_array_foreach(rows, i, row) {
     dd_str cell = {0};
     put(&g, i + 1, 0, text_of(row, "schedule"));
