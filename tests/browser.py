@@ -1,4 +1,5 @@
 """A headless Chromium, spoken to over its debugging pipe; standard library only."""
+
 import base64
 import json
 import os
@@ -29,11 +30,27 @@ class Browser:
             os.dup2(b, 4)
 
         # root (containers) has no sandbox; a page of ours without network needs none
-        options = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run",
-                   "--disable-extensions", "--disable-background-networking", "--hide-scrollbars",
-                   "--remote-debugging-pipe", "--user-data-dir=" + self.profile, "about:blank"]
-        self.process = subprocess.Popen([program] + options, preexec_fn=descriptors, close_fds=False,
-                                        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        options = [
+            "--headless=new",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--no-first-run",
+            "--disable-extensions",
+            "--disable-background-networking",
+            "--hide-scrollbars",
+            "--remote-debugging-pipe",
+            "--user-data-dir=" + self.profile,
+            "about:blank",
+        ]
+        self.process = subprocess.Popen(
+            [program] + options,
+            preexec_fn=descriptors,
+            close_fds=False,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(to_read)
         os.close(from_write)
         self.buffer, self.number, self.events, self.session = b"", 0, [], None
@@ -61,7 +78,7 @@ class Browser:
             request["sessionId"] = self.session
         data = json.dumps(request).encode() + b"\0"
         while data:
-            data = data[os.write(self.to, data):]
+            data = data[os.write(self.to, data) :]
         until = time.monotonic() + self.limit
         while True:
             m = self.message(until)
@@ -82,9 +99,18 @@ class Browser:
     def open(self, path, width, height=900, dark=False, media="", script=True):
         self.events = []
         self.call("Emulation.setScriptExecutionDisabled", value=not script)
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600)
-        self.call("Emulation.setEmulatedMedia", media=media,
-                  features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}])
+        self.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=width,
+            height=height,
+            deviceScaleFactor=1,
+            mobile=width < 600,
+        )
+        self.call(
+            "Emulation.setEmulatedMedia",
+            media=media,
+            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
+        )
         self.call("Page.navigate", url="file://" + os.path.abspath(path))
         self.wait("Page.loadEventFired")
 
@@ -110,7 +136,9 @@ class Browser:
             p = e["params"]
             if e["method"] in ("Runtime.consoleAPICalled", "Runtime.exceptionThrown", "Log.entryAdded"):
                 found.append(json.dumps(p)[:300])
-            if e["method"] == "Network.requestWillBeSent" and not p["request"]["url"].startswith(("file:", "data:")):
+            if e["method"] == "Network.requestWillBeSent" and not p["request"]["url"].startswith(
+                ("file:", "data:")
+            ):
                 found.append("request: " + p["request"]["url"])
         return found
 

@@ -52,11 +52,13 @@ static void check_balance(const char *text, const char *what) {
       if (quote) quote = *end == quote ? 0 : quote;
       else if (*end == '"') quote = '"';
       else if (!strncmp(end, " on", 3)) fail_msg("%s: a handler in a tag: %.60s", what, at - 1);
-      else if (*end == '\'' || (*end == '=' && end[1] != '"')) fail_msg("%s: attribute without quotes: %.60s", what, at - 1);
+      else if (*end == '\'' || (*end == '=' && end[1] != '"'))
+        fail_msg("%s: attribute without quotes: %.60s", what, at - 1);
     }
     assert_int_equal(*end, '>');
     if (closing) {
-      if (!depth || strncmp(stack[depth - 1], name, n) || stack[depth - 1][n]) fail_msg("%s: </%.*s> closes nothing", what, (int)n, name);
+      if (!depth || strncmp(stack[depth - 1], name, n) || stack[depth - 1][n])
+        fail_msg("%s: </%.*s> closes nothing", what, (int)n, name);
       depth--;
     } else if (end[-1] != '/') {
       int is_void = 0;
@@ -174,7 +176,11 @@ static void damage(json_t *root, json_t *value, int wanted) {
     if (visits++ % 37 == wanted) {
       const int how = visits % 4;
       if (how == 0) json_object_del(value, key);
-      else json_object_set_new(value, key, how == 1 ? json_null() : how == 2 ? json_real(1e300) : json_pack("[s,{s:i}]", "<x>", "a", 1));
+      else
+        json_object_set_new(value, key,
+                            how == 1   ? json_null()
+                            : how == 2 ? json_real(1e300)
+                                       : json_pack("[s,{s:i}]", "<x>", "a", 1));
     } else damage(root, item, wanted);
   }
   json_array_foreach(value, i, item) {
@@ -198,8 +204,13 @@ static void damaged_reports(void **state) {
     dd_str_free(&page);
   }
   assert_true(all > 37 * 300); /* the reports were walked, not cut off at the root */
-  const char *const odd[] = {"{}", "{\"groups\":[]}", "{\"groups\":[{}]}", "{\"groups\":{\"schedules\":[]}}", "[]",
-    "{\"groups\":[{\"schedules\":[{},{\"curves\":{\"val_loss\":{\"iter\":[0],\"mean\":[null]}}}],\"comparisons\":[{}]}]}"};
+  const char *const odd[] = {"{}",
+                             "{\"groups\":[]}",
+                             "{\"groups\":[{}]}",
+                             "{\"groups\":{\"schedules\":[]}}",
+                             "[]",
+                             "{\"groups\":[{\"schedules\":[{},{\"curves\":{\"val_loss\":{\"iter\":[0],\"mean\":[null]}}"
+                             "}],\"comparisons\":[{}]}]}"};
   for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
     json_t *report = json_loads(odd[i], 0, NULL);
     assert_non_null(report);
@@ -243,24 +254,25 @@ static void results_equal_json(void **state) {
   size_t g, i, c;
   int compared = 0;
   json_array_foreach(json_object_get(report, "groups"), g, group)
-    json_array_foreach(json_object_get(group, "schedules"), i, schedule)
-      json_array_foreach(json_object_get(report, "columns"), c, column) {
-        const char *kind = json_string_value(json_object_get(column, "kind"));
-        const json_t *v = json_object_get(json_object_get(schedule, "columns"), json_string_value(json_object_get(column, "key")));
-        const int digits = (int)json_integer_value(json_object_get(column, "digits"));
-        char k[24], text[64];
-        snprintf(k, sizeof k, "%zu", c);
-        const char *cell = find_cell(page.data, (int)g, strcmp(kind, "cost") ? "results" : "cost", i, k);
-        if (!json_is_number(json_object_get(v, "mean"))) {
-          expect_in(cell, "class=\"none\"");
-          continue;
-        }
-        snprintf(text, sizeof text, "<span class=\"m\">%.*f</span>", digits, json_number_value(json_object_get(v, "mean")));
-        expect_in(cell, text);
-        snprintf(text, sizeof text, "\xC2\xB1\xC2\xA0%.*f</span>", digits, json_number_value(json_object_get(v, "sd")));
-        expect_in(cell, text);
-        compared++;
-      }
+      json_array_foreach(json_object_get(group, "schedules"), i, schedule)
+          json_array_foreach(json_object_get(report, "columns"), c, column) {
+    const char *kind = json_string_value(json_object_get(column, "kind"));
+    const json_t *v =
+        json_object_get(json_object_get(schedule, "columns"), json_string_value(json_object_get(column, "key")));
+    const int digits = (int)json_integer_value(json_object_get(column, "digits"));
+    char k[24], text[64];
+    snprintf(k, sizeof k, "%zu", c);
+    const char *cell = find_cell(page.data, (int)g, strcmp(kind, "cost") ? "results" : "cost", i, k);
+    if (!json_is_number(json_object_get(v, "mean"))) {
+      expect_in(cell, "class=\"none\"");
+      continue;
+    }
+    snprintf(text, sizeof text, "<span class=\"m\">%.*f</span>", digits, json_number_value(json_object_get(v, "mean")));
+    expect_in(cell, text);
+    snprintf(text, sizeof text, "\xC2\xB1\xC2\xA0%.*f</span>", digits, json_number_value(json_object_get(v, "sd")));
+    expect_in(cell, text);
+    compared++;
+  }
   assert_true(compared > 120);
   json_decref(report);
   dd_str_free(&page);
@@ -287,7 +299,8 @@ static void comparisons_equal_json(void **state) {
       expect_in(find_cell(page.data, (int)g, "paired", i, "holm_p"), text);
       snprintf(text, sizeof text, ">%.0f, %.0f, %.0f<", VALUE("wins"), VALUE("ties"), VALUE("losses"));
       expect_in(find_cell(page.data, (int)g, "paired", i, "wins"), text);
-      expect_in(find_cell(page.data, (int)g, "paired", i, "verdict"), json_string_value(json_object_get(row, "verdict")));
+      expect_in(find_cell(page.data, (int)g, "paired", i, "verdict"),
+                json_string_value(json_object_get(row, "verdict")));
       compared++;
     }
   }
@@ -306,7 +319,8 @@ static void best_is_marked(void **state) {
   size_t i;
   json_array_foreach(json_object_get(json_array_get(json_object_get(report, "groups"), 0), "schedules"), i, s) {
     json_object_set_new(json_object_get(json_object_get(s, "columns"), "val_loss"), "mean", json_real(1.5));
-    json_object_set_new(json_object_get(json_object_get(s, "columns"), "train_loss"), "mean", json_real(i == 1 ? 1 : 2));
+    json_object_set_new(json_object_get(json_object_get(s, "columns"), "train_loss"), "mean",
+                        json_real(i == 1 ? 1 : 2));
   }
   page = page_of(report);
   assert_int_equal(occurrences(page.data, "class=\"best\""), 5);
@@ -325,7 +339,8 @@ static void numbers(void **state) {
   assert_string_equal(dd_number(b, -2.5, 1), "-2.5");
   assert_string_equal(dd_number(b, 1234567, 0), "1234567");
   assert_string_equal(dd_number(b, 1e300, 4), "1.000000e+300");
-  assert_string_equal(dd_number_typeset(b, -0.25, 2, true), "\xE2\x88\x92" "0.25");
+  assert_string_equal(dd_number_typeset(b, -0.25, 2, true), "\xE2\x88\x92"
+                                                            "0.25");
   assert_string_equal(dd_number_typeset(b, 0.25, 2, true), "+0.25");
   assert_string_equal(dd_number_typeset(b, 0.001, 2, true), "0.00");
   const char *const locales[] = {"de_DE.UTF-8", "fr_FR.UTF-8", "de_DE.utf8", "C.UTF-8"};
@@ -338,7 +353,8 @@ static void axes(void **state) {
   (void)state;
   dd_axis a;
   double v, first = 0;
-  const double ranges[][2] = {{0, 2000}, {1.4, 1.7}, {-0.02, 0.013}, {5, 5}, {0, 0}, {1, 0}, {-1e15, 1e15}, {1e-9, 2e-9}, {0, 0.2}, {1e15, 1e15}};
+  const double ranges[][2] = {{0, 2000}, {1.4, 1.7},    {-0.02, 0.013}, {5, 5},   {0, 0},
+                              {1, 0},    {-1e15, 1e15}, {1e-9, 2e-9},   {0, 0.2}, {1e15, 1e15}};
   for (size_t i = 0; i < sizeof ranges / sizeof *ranges; i++) {
     dd_axis_fit(&a, ranges[i][0], ranges[i][1], 5);
     assert_true(a.lo < a.hi && a.step > 0);
@@ -401,8 +417,8 @@ static void plot_files(void **state) {
   json_object_set_new(second, "label", json_string("../../<n> /etc"));
   dd_error err;
   assert_int_equal(dd_report_plots(report, dir, &err), DD_OK);
-  static const char *const names[] = {"val_loss", "val_diff", "train_loss", "gap", "rate", "loss", "paired-best_val_loss",
-    "paired-val_loss", "panels"};
+  static const char *const names[] = {
+      "val_loss", "val_diff", "train_loss", "gap", "rate", "loss", "paired-best_val_loss", "paired-val_loss", "panels"};
   for (int g = 0; g < 2; g++)
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
       snprintf(path, sizeof path, "%s/%s-%s.svg", dir, g ? "n-etc" : "n_layer-6", names[i]);
@@ -425,8 +441,13 @@ static void plot_files(void **state) {
 /* ---- pages for the browser ---- */
 
 static int write_pages(const char *dir) {
-  static const struct { const char *name; fixture_size size; } pages[] = {{"usual", {10, 8, 2, false}}, {"hostile", {10, 8, 2, true}},
-    {"many", {20, 5, 1, false}}, {"few", {2, 3, 1, false}}};
+  static const struct {
+    const char *name;
+    fixture_size size;
+  } pages[] = {{"usual", {10, 8, 2, false}},
+               {"hostile", {10, 8, 2, true}},
+               {"many", {20, 5, 1, false}},
+               {"few", {2, 3, 1, false}}};
   dd_error err;
   for (size_t i = 0; i < sizeof pages / sizeof *pages; i++) {
     json_t *report = report_fixture(pages[i].size);
@@ -446,10 +467,19 @@ static int write_pages(const char *dir) {
 
 int main(int argc, char **argv) {
   if (argc == 3 && !strcmp(argv[1], "--write")) return write_pages(argv[2]);
-  const struct CMUnitTest tests[] = {
-    cmocka_unit_test(well_formed), cmocka_unit_test(deterministic), cmocka_unit_test(escaped), cmocka_unit_test(no_network),
-    cmocka_unit_test(embedded_json), cmocka_unit_test(damaged_reports), cmocka_unit_test(results_equal_json),
-    cmocka_unit_test(comparisons_equal_json), cmocka_unit_test(best_is_marked), cmocka_unit_test(numbers), cmocka_unit_test(axes),
-    cmocka_unit_test(labels_apart), cmocka_unit_test(looks), cmocka_unit_test(plot_files)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(well_formed),
+                                     cmocka_unit_test(deterministic),
+                                     cmocka_unit_test(escaped),
+                                     cmocka_unit_test(no_network),
+                                     cmocka_unit_test(embedded_json),
+                                     cmocka_unit_test(damaged_reports),
+                                     cmocka_unit_test(results_equal_json),
+                                     cmocka_unit_test(comparisons_equal_json),
+                                     cmocka_unit_test(best_is_marked),
+                                     cmocka_unit_test(numbers),
+                                     cmocka_unit_test(axes),
+                                     cmocka_unit_test(labels_apart),
+                                     cmocka_unit_test(looks),
+                                     cmocka_unit_test(plot_files)};
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
 #!/usr/bin/env python3
 """embed.py OUT.c FILE...: every FILE as a terminated array dd_asset_NAME, with dots of its name as underscores."""
+
 import os
 import sys
 

@@ -20,7 +20,9 @@ const dd_figure *dd_figure_at(int i) {
 
 /* ---- style ---- */
 
-static const struct { const char *name, *light; } theme[] = {
+static const struct {
+  const char *name, *light;
+} theme[] = {
 #define ROW(name, light, dark) {name, light},
     DD_THEME(ROW)
 #undef ROW
@@ -28,7 +30,7 @@ static const struct { const char *name, *light; } theme[] = {
 
 void dd_figure_css(dd_str *out) {
   const char *at = dd_asset_plot_css;
-  for (const char *var; (var = strstr(at, "var(--")); ) {
+  for (const char *var; (var = strstr(at, "var(--"));) {
     const char *name = var + 6, *end = strchr(name, ')');
     if (!end) break;
     dd_str_append(out, at, (size_t)(var - at));
@@ -51,8 +53,8 @@ void dd_figure_alone(dd_str *out, double width, double height, const char *title
 }
 
 static void key_line(dd_str *out, double x, double y, const dd_look *look) {
-  dd_str_printf(out, "<g class=\"c%d d%d\"><path class=\"line\" d=\"M%d %dh34\"/></g>", look->colour, look->dash, (int)x,
-                (int)y);
+  dd_str_printf(out, "<g class=\"c%d d%d\"><path class=\"line\" d=\"M%d %dh34\"/></g>", look->colour, look->dash,
+                (int)x, (int)y);
 }
 
 void dd_figure_key(dd_str *out, const dd_look *look) {
@@ -79,7 +81,9 @@ static int last_known(const dd_curve *c) {
   return last;
 }
 
-typedef struct bounds { double lo, hi; } bounds;
+typedef struct bounds {
+  double lo, hi;
+} bounds;
 static void include(bounds *b, double v) {
   if (isnan(v)) return;
   if (!(b->lo <= v)) b->lo = v;
@@ -128,7 +132,8 @@ static bool fit_heights(dd_axis *y, const series *all, int n, bounds x, const ch
     include(&whole, 0);
     include(&late, 0);
   }
-  const bool cut = strcmp(key, "rate") && strcmp(key, "gap") && late.hi - late.lo < 0.6 * (whole.hi - whole.lo) && late.hi > late.lo;
+  const bool cut =
+      strcmp(key, "rate") && strcmp(key, "gap") && late.hi - late.lo < 0.6 * (whole.hi - whole.lo) && late.hi > late.lo;
   const bounds b = cut ? late : whole;
   const double pad = 0.04 * (b.hi - b.lo);
   dd_axis_fit(y, b.lo - (strcmp(key, "rate") ? pad : 0), b.hi + pad, ticks);
@@ -155,9 +160,10 @@ static void end_labels(const dd_plot *p, const series *all, int n) {
     for (int k = 0; k < n; k++) above += wanted[k] < wanted[i];
     const double x = p->right + 14 + (above % columns) * 12;
     char b[4][48];
-    dd_str_printf(p->out, "<g class=\"s c%d\" data-s=\"%d\"><path class=\"lead\" d=\"M%s %sL%s %s\"/>", all[i].look.colour,
-                  all[i].look.number, dd_number(b[0], dd_plot_x(p, all[i].c.x[last_known(&all[i].c)]), 1),
-                  dd_number(b[1], ends[i], 1), dd_number(b[2], p->right + 12, 1), dd_number(b[3], wanted[i], 1));
+    dd_str_printf(p->out, "<g class=\"s c%d\" data-s=\"%d\"><path class=\"lead\" d=\"M%s %sL%s %s\"/>",
+                  all[i].look.colour, all[i].look.number,
+                  dd_number(b[0], dd_plot_x(p, all[i].c.x[last_known(&all[i].c)]), 1), dd_number(b[1], ends[i], 1),
+                  dd_number(b[2], p->right + 12, 1), dd_number(b[3], wanted[i], 1));
     dd_plot_text(p->out, "letter", x, wanted[i] + 4, all[i].look.letter);
     dd_str_puts(p->out, "</g>");
   }
@@ -178,6 +184,12 @@ static void legend(dd_str *out, const dd_view *v, int group, double top) {
     dd_escape_fit(out, name, 11.3);
     dd_str_puts(out, "</text>");
   }
+}
+
+static bool has_width(const dd_curve *c) {
+  for (int i = 0; i < c->n; i++)
+    if (c->hi[i] > c->lo[i]) return true;
+  return false;
 }
 
 bool dd_figure_curve(dd_str *out, const dd_view *v, int group, const dd_figure *f, bool alone) {
@@ -216,16 +228,24 @@ bool dd_figure_curve(dd_str *out, const dd_view *v, int group, const dd_figure *
   dd_str_free(&desc);
 
   dd_plot_axes(&p, "iteration", f->unit);
-  if (cut) dd_plot_text(out, "small end", p.right, p.top - 10, difference ? "the start may be outside" : "the start is above this plot");
+  if (cut)
+    dd_plot_text(out, "small end", p.right, p.top - 10,
+                 difference ? "the start may be outside" : "the start is above this plot");
   if (difference && p.y.lo <= 0 && p.y.hi >= 0) {
     const double zero[2] = {0, 0}, ends[2] = {p.x.lo, p.x.hi};
     dd_plot_line(&p, "zero", 2, ends, zero);
   }
+  /* Bands of more than three schedules hide each other; then they show for the one pointed at, and in the panels. */
+  const bool crowded = n > 3 && strcmp(f->key, "rate");
   for (int layer = 0; layer < 2; layer++)
     for (int i = 0; i < n; i++) {
+      if (!layer && !has_width(&all[i].c)) continue;
       if (difference && all[i].look.colour == 0) continue;
       dd_str_printf(out, "<g class=\"s c%d d%d%s\" data-s=\"%d\">", all[i].look.colour, all[i].look.dash,
-                    layer ? "" : n > 4 ? " bands many" : " bands", all[i].look.number);
+                    layer     ? ""
+                    : crowded ? " bands many"
+                              : " bands",
+                    all[i].look.number);
       if (layer) dd_plot_line(&p, "line", all[i].c.n, all[i].c.x, all[i].c.mean);
       else dd_plot_band(&p, "band", all[i].c.n, all[i].c.x, all[i].c.lo, all[i].c.hi);
       dd_str_puts(out, "</g>");
@@ -285,8 +305,9 @@ static void panel_lines(const dd_plot *p, const dd_view *v, int group, const jso
   dd_str_puts(p->out, "</g>");
 }
 
-static const char panel_desc[] = "Validation loss (solid, band from the smallest to the largest seed), training loss with "
-                                 "dropout off (dashed) and the validation loss of the baseline (grey), over iterations.";
+static const char panel_desc[] =
+    "Validation loss (solid, band from the smallest to the largest seed), training loss with "
+    "dropout off (dashed) and the validation loss of the baseline (grey), over iterations.";
 
 bool dd_figure_panel(dd_str *out, const dd_view *v, int group, int schedule) {
   const json_t *s = json_array_get(dd_view_array(dd_view_group(v, group), "schedules"), (size_t)schedule);
@@ -298,7 +319,8 @@ bool dd_figure_panel(dd_str *out, const dd_view *v, int group, int schedule) {
   dd_str attributes = {0};
   dd_str_printf(&attributes, "data-panel=\"%d\" data-digits=\"4\" data-x=\"%s ", schedule, dd_number(b, p.x.lo, 6));
   dd_str_printf(&attributes, "%s %d %d\"", dd_number(b, p.x.hi, 6), (int)p.left, (int)p.right);
-  dd_plot_open(&p, PANEL_WIDTH, PANEL_HEIGHT, id, attributes.data ? attributes.data : "", dd_view_text(s, "name"), panel_desc);
+  dd_plot_open(&p, PANEL_WIDTH, PANEL_HEIGHT, id, attributes.data ? attributes.data : "", dd_view_text(s, "name"),
+               panel_desc);
   dd_str_free(&attributes);
   panel_lines(&p, v, group, s);
   dd_str_puts(out, "</svg>");

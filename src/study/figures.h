@@ -5,16 +5,16 @@
 #include "study/view.h"
 
 /* Curves, X(key, title, unit, decimals, what it shows). Keys are those of report.json; val_diff is derived. */
-#define DD_FIGURE_CURVES(X)                                                                                           \
+#define DD_FIGURE_CURVES(X)                                                                                            \
   X("val_loss", "Validation loss", "nats/token", 4, "Loss on the validation data, dropout off: mean over seeds.")      \
-  X("val_diff", "Validation loss minus baseline", "nats/token", 4,                                                    \
-    "Difference of the mean curves; below zero is better than the baseline.")                                         \
-  X("train_loss", "Training loss, dropout off", "nats/token", 4,                                                      \
-    "Loss on training data as an evaluation measures it, dropout off: mean over seeds.")                              \
-  X("gap", "Gap: validation minus training loss", "nats/token", 4,                                                    \
-    "How much worse the model is on text that it was not trained on; a gap that grows is overfitting.")              \
-  X("rate", "Dropout rate", "probability", 4, "The rate that training used, over iterations.")                        \
-  X("loss", "Loss of the mini-batches", "nats/token", 4,                                                              \
+  X("val_diff", "Validation loss minus baseline", "nats/token", 4,                                                     \
+    "Difference of the mean curves; below zero is better than the baseline.")                                          \
+  X("train_loss", "Training loss, dropout off", "nats/token", 4,                                                       \
+    "Loss on training data as an evaluation measures it, dropout off: mean over seeds.")                               \
+  X("gap", "Gap: validation minus training loss", "nats/token", 4,                                                     \
+    "How much worse the model is on text that it was not trained on; a gap that grows is overfitting.")                \
+  X("rate", "Dropout rate", "probability", 4, "The rate that training used, over iterations.")                         \
+  X("loss", "Loss of the mini-batches", "nats/token", 4,                                                               \
     "Training loss as the steps saw it, with dropout on, so it is above the training loss with dropout off.")
 
 typedef struct dd_figure {

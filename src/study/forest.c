@@ -106,20 +106,21 @@ bool dd_figure_forest(dd_str *out, const dd_view *v, int group, int comparison, 
   const double top = (alone ? 26 : 0) + 20, height = top + n * ROW + 42;
   char id[64], attributes[128], b[48];
   snprintf(id, sizeof id, "g%d-forest%d", group + 1, comparison + 1);
-  snprintf(attributes, sizeof attributes, "data-forest=\"%d\" data-digits=\"%d\" data-rows=\"%d %d\"", comparison, digits,
-           (int)top, ROW);
+  snprintf(attributes, sizeof attributes, "data-forest=\"%d\" data-digits=\"%d\" data-rows=\"%d %d\"", comparison,
+           digits, (int)top, ROW);
   dd_plot p = {.out = out, .left = 22, .right = WIDTH - 22, .top = top, .bottom = top + n * ROW + 2};
   dd_axis_fit(&p.x, lo, hi, 5);
 
   dd_str name = {0}, title = {0}, desc = {0}, axis = {0};
   dd_str_printf(&name, "Difference to %s: %s", dd_view_text(g, "baseline"), dd_view_text(c, "label"));
   dd_figure_group_title(&title, v, group, name.data ? name.data : "");
-  dd_str_puts(&desc, "Mean over seeds of the paired difference (diamond), its 95 % interval (bar) and each seed (dots).");
+  dd_str_puts(&desc,
+              "Mean over seeds of the paired difference (diamond), its 95 % interval (bar) and each seed (dots).");
   size_t i;
   json_t *row;
   json_array_foreach((json_t *)rows, i, row) {
-    dd_str_printf(&desc, " %s: %s", dd_view_text(row, "schedule"), isnan(dd_view_number(row, "mean"))
-                  ? "no value" : dd_number(b, dd_view_number(row, "mean"), digits));
+    dd_str_printf(&desc, " %s: %s", dd_view_text(row, "schedule"),
+                  isnan(dd_view_number(row, "mean")) ? "no value" : dd_number(b, dd_view_number(row, "mean"), digits));
     dd_str_printf(&desc, ", %s.", *dd_view_text(row, "verdict") ? dd_view_text(row, "verdict") : "no verdict");
   }
   const char *unit = dd_view_text(c, "unit");
@@ -143,8 +144,11 @@ bool dd_figure_forest(dd_str *out, const dd_view *v, int group, int comparison, 
     const dd_look look = dd_view_look(v, schedule);
     const double y = top + (double)i * ROW;
     /* The text has a ground of its own, so that neither grid nor zero line run through it. */
-    dd_str_printf(out, "<g class=\"s c%d\" data-s=\"%d\" data-row=\"%d\"><rect class=\"stripe\" x=\"0\" y=\"%d\" width=\"%d\" "
-                  "height=\"20\"/>", look.colour, look.number, (int)i, (int)y, WIDTH);
+    dd_str_printf(
+        out,
+        "<g class=\"s c%d\" data-s=\"%d\" data-row=\"%d\"><rect class=\"stripe\" x=\"0\" y=\"%d\" width=\"%d\" "
+        "height=\"20\"/>",
+        look.colour, look.number, (int)i, (int)y, WIDTH);
     dd_plot_text(out, "letter", 10, y + 14, look.letter);
     describe(out, row, digits, schedule, y + 14);
     dd_str_printf(out, "<path class=\"zero\" d=\"M%s %dv%d\"/>", dd_number(b, zero, 1), (int)y + 20, ROW - 20);
@@ -153,8 +157,10 @@ bool dd_figure_forest(dd_str *out, const dd_view *v, int group, int comparison, 
   }
   if (better) { /* what the directions mean, left and right of zero where there is room */
     const bool room_left = zero > 70, room_right = zero < WIDTH - 70;
-    if (room_left) dd_plot_text(out, "small end", zero - 6, top - 7, better < 0 ? "\xE2\x86\x90 better" : "\xE2\x86\x90 worse");
-    if (room_right) dd_plot_text(out, "small", zero + 6, top - 7, better < 0 ? "worse \xE2\x86\x92" : "better \xE2\x86\x92");
+    if (room_left)
+      dd_plot_text(out, "small end", zero - 6, top - 7, better < 0 ? "\xE2\x86\x90 better" : "\xE2\x86\x90 worse");
+    if (room_right)
+      dd_plot_text(out, "small", zero + 6, top - 7, better < 0 ? "worse \xE2\x86\x92" : "better \xE2\x86\x92");
   }
   dd_str_puts(out, "</svg>");
   return true;

@@ -46,9 +46,10 @@ static void hash_source(dd_str *out, const char *data, size_t n) {
 static void head(dd_str *out, const char *title) {
   dd_str css = {0};
   styles(&css);
-  dd_str_puts(out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
-                   "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; base-uri 'none'; "
-                   "form-action 'none'; style-src ");
+  dd_str_puts(
+      out, "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n"
+           "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; base-uri 'none'; "
+           "form-action 'none'; style-src ");
   if (css.data) hash_source(out, css.data, css.n);
   dd_str_puts(out, "; script-src ");
   hash_source(out, dd_asset_report_js, strlen(dd_asset_report_js));
@@ -106,14 +107,16 @@ static void header(dd_str *out, const dd_view *v, const char *title) {
   dd_escape(out, dd_view_text(v->report, "version"));
   const int numerics = dd_view_int(v->report, "numerics", 0);
   if (numerics) dd_str_printf(out, ", numerics %d", numerics);
-  dd_str_puts(out, ".</p></header>\n<nav aria-label=\"Contents\"><ul><li><a href=\"#conclusions\">Conclusions</a></li>");
+  dd_str_puts(out,
+              ".</p></header>\n<nav aria-label=\"Contents\"><ul><li><a href=\"#conclusions\">Conclusions</a></li>");
   json_array_foreach((json_t *)groups, g, group) {
     dd_str_printf(out, "<li><a href=\"#g%zu\">", g + 1);
     dd_escape(out, group_label(group));
     dd_str_puts(out, "</a></li>");
   }
-  dd_str_puts(out, "<li><a href=\"#reading\">How to read this</a></li><li><a href=\"#origin\">Machine and origin</a></li>"
-                   "</ul></nav>\n<main id=\"main\">\n");
+  dd_str_puts(out,
+              "<li><a href=\"#reading\">How to read this</a></li><li><a href=\"#origin\">Machine and origin</a></li>"
+              "</ul></nav>\n<main id=\"main\">\n");
 }
 
 static void conclusions(dd_str *out, const dd_view *v) {
@@ -145,14 +148,16 @@ static void legend(const dd_page *p) {
   json_array_foreach((json_t *)dd_view_array(p->group, "schedules"), i, s) {
     const char *name = dd_view_text(s, "name");
     const dd_look look = dd_view_look(p->view, name);
-    dd_str_printf(p->out, "<button type=\"button\" aria-pressed=\"true\" data-toggle=\"%d\" data-i=\"%zu\">", look.number, i);
+    dd_str_printf(p->out, "<button type=\"button\" aria-pressed=\"true\" data-toggle=\"%d\" data-i=\"%zu\">",
+                  look.number, i);
     dd_figure_key(p->out, &look);
     dd_str_printf(p->out, "<b class=\"chip c%d\">%s</b><span class=\"name\">", look.colour, look.letter);
     dd_escape(p->out, name);
     dd_str_puts(p->out, "</span></button>");
   }
-  dd_str_puts(p->out, "<span class=\"script\"><button type=\"button\" class=\"plain\" data-all=\"true\">show all</button>"
-                      "<button type=\"button\" class=\"plain\" data-all=\"false\">hide all</button></span></div>\n");
+  dd_str_puts(p->out,
+              "<span class=\"script\"><button type=\"button\" class=\"plain\" data-all=\"true\">show all</button>"
+              "<button type=\"button\" class=\"plain\" data-all=\"false\">hide all</button></span></div>\n");
 }
 
 static void comparison(const dd_page *p, size_t index, const json_t *c) {
@@ -207,8 +212,10 @@ static void curves(const dd_page *p) {
     dd_str_free(&figure);
   }
   dd_str_puts(o, "</div>\n");
-  dd_str_puts(o, "<p class=\"hint script\">Point at a plot, or focus it and use the arrow keys, to read its values. "
-                 "A click on a schedule above hides it or shows it again; with Shift, it alone stays.</p>");
+  dd_str_puts(
+      o, "<p class=\"hint script\">Point at a plot, or focus it and use the arrow keys, to read its values. "
+         "A click on a schedule above hides it or shows it again; with Shift, it alone stays. Pointing at it shows "
+         "its band, from the smallest to the largest seed.</p>");
   dd_str_puts(o, "<details class=\"more long\"><summary>The curves as numbers</summary>");
   bool any = false;
   for (int i = 0; (f = dd_figure_at(i)); i++)
@@ -221,9 +228,11 @@ static void curves(const dd_page *p) {
 static void panels(const dd_page *p) {
   size_t i;
   json_t *s;
-  dd_str_printf(p->out, "<h3 id=\"g%d-panels\">Schedule by schedule</h3><p class=\"hint\">Solid: validation loss, with a "
+  dd_str_printf(p->out,
+                "<h3 id=\"g%d-panels\">Schedule by schedule</h3><p class=\"hint\">Solid: validation loss, with a "
                 "band from the smallest to the largest seed. Dashed: training loss, dropout off. Grey: validation loss "
-                "of the baseline. All have the same scales (nats/token over iterations).</p><div class=\"panels\">", p->index + 1);
+                "of the baseline. All have the same scales (nats/token over iterations).</p><div class=\"panels\">",
+                p->index + 1);
   json_array_foreach((json_t *)dd_view_array(p->group, "schedules"), i, s) {
     const char *name = dd_view_text(s, "name");
     dd_str figure = {0};
@@ -270,8 +279,9 @@ static void group_section(const dd_page *p) {
   legend(p);
   dd_str_printf(o, "<h3 id=\"g%d-results\">Table</h3>\n", p->index + 1);
   if (dd_page_results(p, false))
-    dd_str_puts(o, "<p class=\"hint\">Marked: the best mean of a column. Whether it differs from the baseline by more than "
-                   "chance is what the paired differences say.</p>\n");
+    dd_str_puts(
+        o, "<p class=\"hint\">Marked: the best mean of a column. Whether it differs from the baseline by more than "
+           "chance is what the paired differences say.</p>\n");
   else dd_str_puts(o, "<p>No results.</p>");
   dd_str_printf(o, "<h3 id=\"g%d-paired\">Paired differences</h3>\n", p->index + 1);
   json_array_foreach((json_t *)comparisons, i, c) comparison(p, i, c);
@@ -279,9 +289,11 @@ static void group_section(const dd_page *p) {
   curves(p);
   panels(p);
   signatures(p);
-  dd_str_printf(o, "<h3 id=\"g%d-cost\">Cost</h3><p class=\"hint\">Times are no results: they depend on the machine and on what "
-                "else it did. Everything above is the same, to the bit, on any machine and any number of threads.</p>\n",
-                p->index + 1);
+  dd_str_printf(
+      o,
+      "<h3 id=\"g%d-cost\">Cost</h3><p class=\"hint\">Times are no results: they depend on the machine and on what "
+      "else it did. Everything above is the same, to the bit, on any machine and any number of threads.</p>\n",
+      p->index + 1);
   if (!dd_page_results(p, true)) dd_str_puts(o, "<p>No times are known.</p>");
   dd_str_printf(o, "<h3 id=\"g%d-settings\">Schedules and settings</h3>\n", p->index + 1);
   dd_page_formulas(p);
@@ -315,9 +327,14 @@ static void reading_and_origin(dd_str *out, const json_t *report) {
   columns_help(out, report);
   dd_str_puts(out, "</section>\n<section id=\"origin\"><h2>Machine and origin</h2>");
   if (json_is_object(cost)) {
-    static const struct { const char *key, *label; int digits; } rows[] = {
-        {"threads", "threads", 0}, {"step_ms", "step, ms", 2}, {"step_ms_no_dropout", "step without dropout, ms", 2},
-        {"dropout_price", "share of dropout in a step", 3}, {"generation_tokens_per_s", "generation, tokens/s", 1}};
+    static const struct {
+      const char *key, *label;
+      int digits;
+    } rows[] = {{"threads", "threads", 0},
+                {"step_ms", "step, ms", 2},
+                {"step_ms_no_dropout", "step without dropout, ms", 2},
+                {"dropout_price", "share of dropout in a step", 3},
+                {"generation_tokens_per_s", "generation, tokens/s", 1}};
     dd_str_puts(out, "<h3>Speed on this machine</h3>");
     dd_page_element(out, "p", "", dd_view_text(cost, "text"));
     dd_page_element(out, "p", "", dd_view_text(cost, "generation_text"));
@@ -325,7 +342,8 @@ static void reading_and_origin(dd_str *out, const json_t *report) {
     char b[48];
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
       const double value = dd_view_number(cost, rows[i].key);
-      if (!isnan(value)) dd_str_printf(out, "<div><dt>%s</dt><dd>%s</dd></div>", rows[i].label, dd_number(b, value, rows[i].digits));
+      if (!isnan(value))
+        dd_str_printf(out, "<div><dt>%s</dt><dd>%s</dd></div>", rows[i].label, dd_number(b, value, rows[i].digits));
     }
     if (*dd_view_text(cost, "tier")) {
       dd_str_puts(out, "<div><dt>kernels</dt>");
@@ -397,7 +415,8 @@ enum { SLUG = 64 };
 static void slug(char out[SLUG], const char *label) {
   size_t n = 0;
   for (; *label && n < SLUG - 1; label++) {
-    const bool plain = strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *label) || (n && *label == '.');
+    const bool plain =
+        strchr("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_", *label) || (n && *label == '.');
     if (plain || (n && out[n - 1] != '-')) out[n++] = plain ? *label : '-';
   }
   out[n] = 0;

@@ -6,7 +6,7 @@
 typedef struct dd_page {
   dd_str *out;
   const dd_view *view;
-  int index;         /* of the group */
+  int index; /* of the group */
   const json_t *group;
 } dd_page;
 

@@ -31,7 +31,8 @@ void dd_page_schedule(const dd_page *p, const char *cell, const char *name) {
   dd_str_printf(p->out, "<%s><span class=\"who\"><b class=\"chip c%d\">%s</b> <span class=\"name\">", cell, look.colour,
                 look.letter);
   dd_escape(p->out, name);
-  dd_str_printf(p->out, "</span>%s</span></%.*s>", base ? " <small>baseline</small>" : "", (int)strcspn(cell, " "), cell);
+  dd_str_printf(p->out, "</span>%s</span></%.*s>", base ? " <small>baseline</small>" : "", (int)strcspn(cell, " "),
+                cell);
 }
 
 static void number(dd_str *out, double v, int digits) {
@@ -82,7 +83,8 @@ static void value_cell(dd_str *out, const json_t *column, const json_t *value, d
   snprintf(b, sizeof b, "%.17g", mean);
   for (char *c = b; *c; c++)
     if (!strchr("0123456789-+e", *c)) *c = '.';
-  dd_str_printf(out, "<td data-k=\"%zu\" data-v=\"%s\"%s><span class=\"m\">", index, b, is_best ? " class=\"best\"" : "");
+  dd_str_printf(out, "<td data-k=\"%zu\" data-v=\"%s\"%s><span class=\"m\">", index, b,
+                is_best ? " class=\"best\"" : "");
   dd_str_puts(out, dd_number(b, mean, digits));
   dd_str_puts(out, "</span>");
   if (!isnan(sd)) dd_str_printf(out, " <span class=\"sd\">\xC2\xB1\xC2\xA0%s</span>", dd_number(b, sd, digits));
@@ -148,9 +150,11 @@ static void count(dd_str *out, const json_t *row, const char *key) {
 
 void dd_page_comparison(const dd_page *p, const json_t *comparison) {
   static const char heads[] =
-      "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\" class=\"text\">verdict</th><th scope=\"col\">pairs</th>"
+      "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\" class=\"text\">verdict</th><th "
+      "scope=\"col\">pairs</th>"
       "<th scope=\"col\">mean difference</th>"
-      "<th scope=\"col\">95 % interval<small>Student t</small></th><th scope=\"col\">95 % interval<small>bootstrap</small>"
+      "<th scope=\"col\">95 % interval<small>Student t</small></th><th scope=\"col\">95 % "
+      "interval<small>bootstrap</small>"
       "</th><th scope=\"col\">p<small>t test</small></th><th scope=\"col\">p<small>permutation</small></th>"
       "<th scope=\"col\">p<small>sign test</small></th><th scope=\"col\">p<small>Holm</small></th>"
       "<th scope=\"col\">wins, ties, losses</th><th scope=\"col\">seeds needed</th>"
@@ -171,7 +175,9 @@ void dd_page_comparison(const dd_page *p, const json_t *comparison) {
     dd_str_printf(o, "<tr data-s=\"%d\" data-i=\"%zu\">", dd_view_look(p->view, name).number, i);
     dd_page_schedule(p, "th scope=\"row\"", name);
     dd_str_printf(o, "<td data-k=\"verdict\" class=\"text %s\">",
-                  !strcmp(verdict, "better") ? "good" : !strcmp(verdict, "worse") ? "bad" : "open");
+                  !strcmp(verdict, "better")  ? "good"
+                  : !strcmp(verdict, "worse") ? "bad"
+                                              : "open");
     dd_escape(o, verdict);
     dd_str_puts(o, "</td><td data-k=\"n\">");
     count(o, row, "n");
@@ -238,8 +244,10 @@ void dd_page_runs(const dd_page *p) {
   const json_t *columns = dd_view_array(p->view->report, "columns");
   dd_str *o = p->out;
   open_table(o, "values runs", "Every run: seed, state, values, fingerprint of the final model");
-  dd_str_puts(o, "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">seed</th><th scope=\"col\" class=\"text\">state</th>"
-                 "<th scope=\"col\">iterations</th>");
+  dd_str_puts(
+      o,
+      "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">seed</th><th scope=\"col\" class=\"text\">state</th>"
+      "<th scope=\"col\">iterations</th>");
   size_t k, i;
   json_t *c, *s, *run;
   json_array_foreach((json_t *)columns, k, c) head_cell(o, c, k);
@@ -253,7 +261,12 @@ void dd_page_runs(const dd_page *p) {
 
 /* ---- curves as numbers ---- */
 
-typedef struct column { dd_curve c; dd_look look; const char *name; int at; } column;
+typedef struct column {
+  dd_curve c;
+  dd_look look;
+  const char *name;
+  int at;
+} column;
 
 /* The smallest iteration that a column has not shown yet; NAN at the end. */
 static double next_iteration(const column *all, size_t n) {
@@ -270,8 +283,7 @@ bool dd_page_curve_values(const dd_page *p, const dd_figure *f) {
   dd_str *o = p->out;
   column *all = calloc(json_array_size(schedules) + 1, sizeof *all);
   if (!all) o->failed = 1;
-  else
-    json_array_foreach((json_t *)schedules, i, s) if (dd_curve_read(&all[n].c, p->group, s, f->key)) {
+  else json_array_foreach((json_t *)schedules, i, s) if (dd_curve_read(&all[n].c, p->group, s, f->key)) {
       all[n].name = dd_view_text(s, "name");
       all[n].look = dd_view_look(p->view, all[n].name);
       n++;
@@ -280,7 +292,8 @@ bool dd_page_curve_values(const dd_page *p, const dd_figure *f) {
     open_table(o, "values curve", f->title);
     dd_str_puts(o, "<thead><tr><th scope=\"col\">iteration</th>");
     for (i = 0; i < n; i++) {
-      dd_str_printf(o, "<th scope=\"col\"><b class=\"chip c%d\">%s</b><span class=\"vh\"> ", all[i].look.colour, all[i].look.letter);
+      dd_str_printf(o, "<th scope=\"col\"><b class=\"chip c%d\">%s</b><span class=\"vh\"> ", all[i].look.colour,
+                    all[i].look.letter);
       dd_escape(o, all[i].name);
       dd_str_puts(o, "</span></th>");
     }
@@ -310,8 +323,9 @@ void dd_page_formulas(const dd_page *p) {
   size_t i;
   json_t *s;
   open_table(p->out, "texts", "The schedules: p is the dropout rate, t the iteration, T the last one");
-  dd_str_puts(p->out, "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">rate</th><th scope=\"col\">meaning</th>"
-                      "</tr></thead><tbody>");
+  dd_str_puts(p->out,
+              "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">rate</th><th scope=\"col\">meaning</th>"
+              "</tr></thead><tbody>");
   json_array_foreach((json_t *)dd_view_array(p->group, "schedules"), i, s) {
     dd_str_puts(p->out, "<tr>");
     dd_page_schedule(p, "th scope=\"row\"", dd_view_text(s, "name"));

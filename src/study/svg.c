@@ -11,7 +11,11 @@
 static int decode(const char *s, uint32_t *code) {
   const unsigned char *u = (const unsigned char *)s;
   if (!u[0]) return 0;
-  const int more = u[0] < 0x80 ? 0 : u[0] >= 0xC2 && u[0] < 0xE0 ? 1 : u[0] >= 0xE0 && u[0] < 0xF0 ? 2 : u[0] >= 0xF0 && u[0] < 0xF5 ? 3 : -1;
+  const int more = u[0] < 0x80                   ? 0
+                   : u[0] >= 0xC2 && u[0] < 0xE0 ? 1
+                   : u[0] >= 0xE0 && u[0] < 0xF0 ? 2
+                   : u[0] >= 0xF0 && u[0] < 0xF5 ? 3
+                                                 : -1;
   *code = 0xFFFD;
   if (more < 0) return 1;
   uint32_t c = more == 0 ? u[0] : u[0] & (0x3Fu >> more);
@@ -286,7 +290,10 @@ void dd_plot_dot(const dd_plot *p, const char *class, double x, double y, double
 
 /* ---- labels that must not touch ---- */
 
-typedef struct wanted { double y; int index; } wanted;
+typedef struct wanted {
+  double y;
+  int index;
+} wanted;
 static int by_height(const void *a, const void *b) {
   const wanted *p = a, *q = b;
   return p->y < q->y ? -1 : p->y > q->y ? 1 : p->index - q->index;

@@ -80,7 +80,8 @@ dd_look dd_view_look(const dd_view *v, const char *schedule) {
   look.number = (int)json_integer_value(json_array_get(entry, 0));
   const int colour = (int)json_integer_value(json_array_get(entry, 1));
   look.colour = colour < 0 ? 0 : 1 + colour % DD_COLOURS;
-  /* Neighbours in the list that share a dash pattern differ in colour; the first DD_COLOURS * DD_DASHES are all different. */
+  /* Neighbours in the list that share a dash pattern differ in colour; the first DD_COLOURS * DD_DASHES are all
+   * different. */
   const int half = DD_COLOURS / 2;
   look.dash = colour < 0 ? 0 : (colour / half + colour / (half * DD_DASHES)) % DD_DASHES;
   char *end = look.letter + sizeof look.letter - 1;

@@ -22,28 +22,28 @@ const json_t *dd_view_schedule(const json_t *group, const char *name);
 const json_t *dd_view_column(const json_t *report, const char *key);
 
 /* Colours, X(variable, light, dark): text has a contrast of 4.5 to the background, lines of 3. c0 is the baseline. */
-#define DD_THEME(X)                     \
-  X("bg", "#ffffff", "#14171c")         \
-  X("panel", "#f5f6f8", "#1d2128")      \
-  X("ink", "#15181d", "#e8eaee")        \
-  X("soft", "#555c68", "#a4adba")       \
-  X("line", "#d5d9e0", "#3a414d")       \
-  X("grid", "#e4e7ec", "#2b313b")       \
-  X("zero", "#767e8b", "#7f8897")       \
-  X("accent", "#0b5fa5", "#6cb6ff")     \
-  X("tint", "#e3f0e4", "#1f3a2a")       \
-  X("good", "#12692f", "#6fd08c")       \
-  X("bad", "#a3231f", "#ff9a92")        \
-  X("alert", "#fdf3dc", "#3a2f14")      \
-  X("edge", "#b27a00", "#d6a536")       \
-  X("c0", "#15181d", "#f2f4f7")         \
-  X("c1", "#0068b5", "#58b0ff")         \
-  X("c2", "#b54600", "#ff9350")         \
-  X("c3", "#00795a", "#38cfa0")         \
-  X("c4", "#b23a8c", "#f28bd0")         \
-  X("c5", "#7d6400", "#dcc03e")         \
-  X("c6", "#5b3fc4", "#b5a0ff")         \
-  X("c7", "#087286", "#5cd8ec")         \
+#define DD_THEME(X)                                                                                                    \
+  X("bg", "#ffffff", "#14171c")                                                                                        \
+  X("panel", "#f5f6f8", "#1d2128")                                                                                     \
+  X("ink", "#15181d", "#e8eaee")                                                                                       \
+  X("soft", "#555c68", "#a4adba")                                                                                      \
+  X("line", "#d5d9e0", "#3a414d")                                                                                      \
+  X("grid", "#e4e7ec", "#2b313b")                                                                                      \
+  X("zero", "#767e8b", "#7f8897")                                                                                      \
+  X("accent", "#0b5fa5", "#6cb6ff")                                                                                    \
+  X("tint", "#e3f0e4", "#1f3a2a")                                                                                      \
+  X("good", "#12692f", "#6fd08c")                                                                                      \
+  X("bad", "#a3231f", "#ff9a92")                                                                                       \
+  X("alert", "#fdf3dc", "#3a2f14")                                                                                     \
+  X("edge", "#b27a00", "#d6a536")                                                                                      \
+  X("c0", "#15181d", "#f2f4f7")                                                                                        \
+  X("c1", "#0068b5", "#58b0ff")                                                                                        \
+  X("c2", "#b54600", "#ff9350")                                                                                        \
+  X("c3", "#00795a", "#38cfa0")                                                                                        \
+  X("c4", "#b23a8c", "#f28bd0")                                                                                        \
+  X("c5", "#7d6400", "#dcc03e")                                                                                        \
+  X("c6", "#5b3fc4", "#b5a0ff")                                                                                        \
+  X("c7", "#087286", "#5cd8ec")                                                                                        \
   X("c8", "#a11f3a", "#ff8594")
 enum { DD_COLOURS = 8, DD_DASHES = 4 };
 
