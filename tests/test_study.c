@@ -339,7 +339,7 @@ static void test_damage(void **state) {
 /* More records than are kept: thinned steps still begin and end where the run does. */
 static void test_many_records(void **state) {
   (void)state;
-  enum { ITERS = 150000 };
+  enum { ITERS = 70000 };
   fake f = usual;
   char line[1024];
   f.iters = f.stop = ITERS;
