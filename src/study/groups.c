@@ -5,13 +5,11 @@
 
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory while grouping runs"); }
 
-/* Parameters that only some schedules read make treatments; what `fixed` reads too is common. Evaluations are common
- * always: they decide what is measured, and how often the best is looked for. */
+/* What is said about dropout makes treatments: schedules, their parameters, places and depths. The rate p0 is common,
+ * so that schedules are compared at one p0; and so are evaluations, which decide what is measured, and how often the best
+ * is looked for. */
 static bool treatment_setting(int id) {
-  static const dd_settings fixed = {.schedule = DD_SCHEDULE_FIXED};
-  if (id == DD_SETTING_schedule) return true;
-  if (id == DD_SETTING_eval_interval || id == DD_SETTING_eval_iters) return false;
-  return dd_settings_schedule_param(&fixed, id) == DD_PARAM_UNUSED;
+  return dd_setting_at(id)->group == DD_GROUP_DROPOUT && id != DD_SETTING_dropout;
 }
 
 bool dd_group_setting(int id) { return !dd_setting_is_harmless(id) && !treatment_setting(id); }
