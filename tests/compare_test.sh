@@ -65,16 +65,25 @@ same 'one after the other' 0 $?
 check 'it says how many' grep -q '^8 of 8 runs finished' out
 grid two --jobs 2 -t 2 >out 2>err
 same 'two at once' 0 $?
-"$bin" compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
-  --schedules fixed,linear,val-loss,late -o killed -q --jobs 1 -t 1 >out 2>err &
-background=$!
-tries=0
-until grep -q '"iter":10,' killed/runs/linear-s1337/metrics.jsonl 2>/dev/null || [ $tries -gt 1200 ]; do
-  tries=$((tries + 1))
-  sleep 0.05
-done
+start_killed() { # start_killed RUN: in the background, until this run is at iteration 10
+  "$bin" compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
+    --schedules fixed,linear,val-loss,late -o killed -q --jobs 1 -t 1 >out 2>err &
+  background=$!
+  tries=0
+  until grep -q '"iter":10,' "killed/runs/$1/metrics.jsonl" 2>/dev/null || [ $tries -gt 1200 ]; do
+    tries=$((tries + 1))
+    sleep 0.05
+  done
+}
+start_killed fixed-s1337
+kill -TERM $background
+wait $background 2>/dev/null
+same 'stopped by SIGTERM' 75 $?
+check 'it says that the same command continues' grep -q 'the same command continues' err
+start_killed linear-s1337
 kill -9 $background 2>/dev/null
 wait $background 2>/dev/null
+background=
 check 'killed before its end' test "$(fingerprints killed | wc -l)" -lt 8
 check 'a run that was finished stays' grep -q '"iter":'"$T", killed/runs/fixed-s1337/metrics.jsonl
 before=$(cksum <killed/runs/fixed-s1337/metrics.jsonl)
