@@ -5,6 +5,7 @@
 #include "study/stats.h"
 #include "study/text.h"
 #include <math.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -33,6 +34,83 @@ static void push_verdicts(json_t *out, const json_t *group, const char *verdict,
   }
 }
 
+/* ", " between names, "and" before the last. */
+static void list_name(dd_str *s, const char *name, size_t i, size_t n) {
+  dd_str_printf(s, "%s%s", i == 0 ? "" : i + 1 < n ? ", " : " and ", name);
+}
+
+static size_t count_verdict(const json_t *comparison, const char *verdict) {
+  const json_t *row;
+  size_t i, n = 0;
+  json_array_foreach(json_object_get(comparison, "rows"), i, row) n += !strcmp(text_of(row, "verdict"), verdict);
+  return n;
+}
+
+static void list_verdict(dd_str *s, const json_t *comparison, const char *verdict) {
+  const size_t n = count_verdict(comparison, verdict);
+  const json_t *row;
+  size_t i, k = 0;
+  json_array_foreach(json_object_get(comparison, "rows"), i, row) if (!strcmp(text_of(row, "verdict"), verdict))
+      list_name(s, text_of(row, "schedule"), k++, n);
+}
+
+/* Schedules about which nothing can be said; many of them in one sentence, as the table has their figures. */
+static void push_open(json_t *out, const json_t *group, const char *verdict, int *failed) {
+  const json_t *primary = json_array_get(json_object_get(group, "comparisons"), 0), *row;
+  size_t i, least = SIZE_MAX, most = 0;
+  double lo = INFINITY, hi = -INFINITY;
+  if (count_verdict(primary, verdict) <= 2) {
+    push_verdicts(out, group, verdict, failed);
+    return;
+  }
+  json_array_foreach(json_object_get(primary, "rows"), i, row) {
+    if (strcmp(text_of(row, "verdict"), verdict)) continue;
+    const double mean = dd_json_value(json_object_get(row, "mean"));
+    const size_t needed = (size_t)count_of(row, "seeds_needed");
+    if (mean < lo) lo = mean;
+    if (mean > hi) hi = mean;
+    if (needed && needed < least) least = needed;
+    if (needed > most) most = needed;
+  }
+  dd_str s = {0};
+  const int digits = (int)count_of(primary, "digits") + 1;
+  dd_str_puts(&s, "Nothing can be concluded about ");
+  list_verdict(&s, primary, verdict);
+  dd_str_printf(&s, " against %s on %s", text_of(group, "baseline"), text_of(primary, "label"));
+  if (!strcmp(verdict, "too few"))
+    dd_str_puts(&s, ": so few paired seeds cannot show any difference among so many schedules");
+  if (isfinite(lo))
+    dd_str_printf(&s, "; mean differences lie between %s and %s", dd_signed(lo, digits).s, dd_signed(hi, digits).s);
+  if (most && least < most)
+    dd_str_printf(&s, ", and to show them, were they true, would take about %zu to %zu seeds", least, most);
+  else if (most) dd_str_printf(&s, ", and to show them, were they true, would take about %zu seeds", most);
+  dd_str_puts(&s, ".");
+  push_str(out, &s, failed);
+}
+
+/* What was decided on the other metrics, a sentence each. */
+static void say_others(json_t *out, const json_t *group, int *failed) {
+  const json_t *comparison;
+  size_t i;
+  json_array_foreach(json_object_get(group, "comparisons"), i, comparison) {
+    const size_t better = count_verdict(comparison, "better"), worse = count_verdict(comparison, "worse");
+    if (i == 0 || better + worse == 0) continue;
+    dd_str s = {0};
+    dd_str_printf(&s, "On %s: ", text_of(comparison, "label"));
+    if (better) {
+      dd_str_printf(&s, "lower than %s with ", text_of(group, "baseline"));
+      list_verdict(&s, comparison, "better");
+    }
+    if (worse) {
+      dd_str_printf(&s, "%s", better ? "; higher with " : "higher than ");
+      if (!better) dd_str_printf(&s, "%s with ", text_of(group, "baseline"));
+      list_verdict(&s, comparison, "worse");
+    }
+    dd_str_puts(&s, " (corrected p below 0.05).");
+    push_str(out, &s, failed);
+  }
+}
+
 static void say_overfitting(json_t *out, const json_t *group, json_int_t finished, int *failed) {
   const json_t *schedule, *run, *sign;
   size_t i, k, m, n = 0;
@@ -41,16 +119,18 @@ static void say_overfitting(json_t *out, const json_t *group, json_int_t finishe
     *failed = 1;
     return;
   }
-  json_array_foreach(json_object_get(group, "schedules"), i, schedule)
-    json_array_foreach(json_object_get(schedule, "runs"), k, run)
-      json_array_foreach(json_object_get(run, "signatures"), m, sign)
-        if (!strcmp(text_of(run, "state"), "finished") && !strcmp(text_of(sign, "name"), "overfitting"))
+  json_array_foreach(json_object_get(group, "schedules"), i,
+                     schedule) json_array_foreach(json_object_get(schedule, "runs"), k, run)
+      json_array_foreach(json_object_get(run, "signatures"), m, sign) if (!strcmp(text_of(run, "state"), "finished") &&
+                                                                          !strcmp(text_of(sign, "name"), "overfitting"))
           since[n++] = (double)count_of(sign, "since");
   if (2 * (json_int_t)n > finished)
-    dd_json_push(out, dd_json_format("The validation loss rises again after its best in %zu of %lld finished runs, "
-                                     "from iteration %s (median): the last weights are not the best ones, and a "
-                                     "comparison of final losses is one of overfitting.",
-                                     n, (long long)finished, dd_fixed(dd_stats_median(since, n), 0).s), failed);
+    dd_json_push(out,
+                 dd_json_format("The validation loss rises again after its best in %zu of %lld finished runs, "
+                                "from iteration %s (median): the last weights are not the best ones, and a "
+                                "comparison of final losses is one of overfitting.",
+                                n, (long long)finished, dd_fixed(dd_stats_median(since, n), 0).s),
+                 failed);
   free(since);
 }
 
@@ -69,9 +149,12 @@ static void say_final_rates(json_t *out, const json_t *group, int *failed) {
     if (rate > most) most = rate;
   }
   if (n > 1 && most - least > 1e-6 && s.data)
-    dd_json_push(out, dd_json_format("The final batch loss is taken with dropout active and falls by itself when the "
-                                     "rate is low at the end (mean final rates: %s): compare schedules by losses "
-                                     "without dropout.", s.data), failed);
+    dd_json_push(out,
+                 dd_json_format("The final batch loss is taken with dropout active and falls by itself when the "
+                                "rate is low at the end (mean final rates: %s): compare schedules by losses "
+                                "without dropout.",
+                                s.data),
+                 failed);
   if (s.failed) *failed = 1;
   dd_str_free(&s);
 }
@@ -79,10 +162,11 @@ static void say_final_rates(json_t *out, const json_t *group, int *failed) {
 static void say_generation(json_t *out, const json_t *cost, int *failed) {
   const double speed = dd_json_value(json_object_get(cost, "generation_tokens_per_s"));
   char measured[96] = "";
-  if (isfinite(speed)) snprintf(measured, sizeof measured, ": %s tokens/s were measured, for all of them",
-                                dd_fixed(speed, 1).s);
-  dd_json_push(out, dd_json_format("A schedule cannot change the speed of generation, where dropout is off%s.",
-                                   measured), failed);
+  if (isfinite(speed))
+    snprintf(measured, sizeof measured, ": %s tokens/s were measured, for all of them", dd_fixed(speed, 1).s);
+  dd_json_push(out,
+               dd_json_format("A schedule cannot change the speed of generation, where dropout is off%s.", measured),
+               failed);
 }
 
 json_t *dd_conclusions_json(const json_t *group, const json_t *cost) {
@@ -94,16 +178,20 @@ json_t *dd_conclusions_json(const json_t *group, const json_t *cost) {
   json_array_foreach(json_object_get(group, "schedules"), i, schedule) {
     finished += count_of(schedule, "finished");
     planned += count_of(schedule, "planned");
-    json_array_foreach(json_object_get(schedule, "runs"), k, run)
-      diverged += !strcmp(text_of(run, "state"), "diverged");
+    json_array_foreach(json_object_get(schedule, "runs"), k, run) diverged +=
+        !strcmp(text_of(run, "state"), "diverged");
   }
   if (!finished) dd_json_push(out, json_string("No run is finished: there is nothing to conclude yet."), &failed);
   else if (finished < planned)
-    dd_json_push(out, dd_json_format("%lld of %lld runs are finished; what follows is about these.",
-                                     (long long)finished, (long long)planned), &failed);
+    dd_json_push(out,
+                 dd_json_format("%lld of %lld runs are finished; what follows is about these.", (long long)finished,
+                                (long long)planned),
+                 &failed);
   if (diverged)
-    dd_json_push(out, dd_json_format("%lld run%s diverged and count%s for nothing here.", (long long)diverged,
-                                     diverged == 1 ? "" : "s", diverged == 1 ? "s" : ""), &failed);
+    dd_json_push(out,
+                 dd_json_format("%lld run%s diverged and count%s for nothing here.", (long long)diverged,
+                                diverged == 1 ? "" : "s", diverged == 1 ? "s" : ""),
+                 &failed);
   if (finished) {
     const json_t *comparisons = json_object_get(group, "comparisons");
     if (!json_array_size(json_object_get(json_array_get(comparisons, 0), "rows")))
@@ -111,8 +199,9 @@ json_t *dd_conclusions_json(const json_t *group, const json_t *cost) {
                    &failed);
     push_verdicts(out, group, "better", &failed);
     push_verdicts(out, group, "worse", &failed);
-    push_verdicts(out, group, "undecided", &failed);
-    push_verdicts(out, group, "too few", &failed);
+    push_open(out, group, "undecided", &failed);
+    push_open(out, group, "too few", &failed);
+    say_others(out, group, &failed);
     say_overfitting(out, group, finished, &failed);
     say_final_rates(out, group, &failed);
     say_generation(out, cost, &failed);
@@ -141,8 +230,10 @@ json_t *dd_notes_json(void) {
 #define SIGN_ROW(id, name, rule) dd_json_push(out, json_string("Sign \"" name "\": " rule "."), &failed);
   DD_SIGNS(SIGN_ROW)
 #undef SIGN_ROW
-  dd_json_push(out, json_string("Times are those of this machine and differ between repetitions; they are kept apart "
-                                "from the results, which do not."), &failed);
+  dd_json_push(out,
+               json_string("Times are those of this machine and differ between repetitions; they are kept apart "
+                           "from the results, which do not."),
+               &failed);
   if (failed) json_decref(out);
   return failed ? NULL : out;
 }
