@@ -204,7 +204,7 @@ int main(int argc, char **argv) {
              "one checkpoint kept");
     resumed(COSINE, best->tier, quick ? 7 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 21 : 3);
-    resumed(SITES, best->tier, quick ? 35 : 5);
+    resumed(SITES, best->tier, quick ? 22 : 4); /* an evaluation and the steps up to the next are 15 polls */
     if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at every seventh poll\n");
   }
   char clean[300];
