@@ -188,7 +188,8 @@ int main(int argc, char **argv) {
     const int is_scalar = strcmp(k->tier, "scalar") == 0;
     for (int c = 0; c < CASES; c++)
       for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
-        if (is_scalar || quick || c == SITES ? threads[t] == 1 || threads[t] == 5 : 1) straight(c, k->tier, threads[t], NULL, "");
+        if (is_scalar || quick || c == SITES ? threads[t] == 1 || threads[t] == 5 : 1)
+          straight(c, k->tier, threads[t], NULL, "");
   }
   if (!record) {
     /* Cadence: with a schedule that does not listen to evaluations, their number and kind must change nothing. */
@@ -204,7 +205,7 @@ int main(int argc, char **argv) {
              "one checkpoint kept");
     resumed(COSINE, best->tier, quick ? 7 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 21 : 3);
-    resumed(SITES, best->tier, quick ? 22 : 4); /* an evaluation and the steps up to the next are 15 polls */
+    resumed(SITES, best->tier, quick ? 22 : 4); /* an evaluation and the steps to the next are 15 polls */
     if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at every seventh poll\n");
   }
   char clean[300];
