@@ -218,7 +218,7 @@ static void test_table(void **state) {
   (void)state;
   static const char *const same[] = {
       "100, 0.2\n300, 0.1\n100%, 0.5\n", "100 0.2\n300\t0.1\n100%   0.5",
-      "\xef\xbb\xbf" "100;0.2\r\n300;0.1\r\n100%;0.5\r\n",
+      "\357\273\277100;0.2\r\n300;0.1\r\n100%;0.5\r\n",
       "# rates\niteration,rate\n\n  100 ,0.2 # first\n\t300, .1\n\n100% , 5e-1\n\n"};
   for (int i = 0; i < COUNT(same); i++) {
     dd_points *p;

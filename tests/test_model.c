@@ -30,7 +30,9 @@ static const dd_shape small = {.L = 2, .H = 2, .C = 10, .S = 9, .V = 11, .bias =
 enum { B = 2, T = 7, N = B * T, MAX_G = 8 };
 static const double lima[] = {0, 1}, reverse[] = {1, 0.5};
 static const dd_dropout_rates rates = {.site = {0.1, 0.25, 0.3, 0.5}}, no_rates,
-                              attention_only = {.site = {0, 0.9, 0, 0}}, rising = {{0.1, 0.25, 0.3, 0.5}, lima}, falling = {{0.1, 0.25, 0.3, 0.5}, reverse};
+                              attention_only = {.site = {0, 0.9, 0, 0}},
+                              rising = {{0.1, 0.25, 0.3, 0.5}, lima},
+                              falling = {{0.1, 0.25, 0.3, 0.5}, reverse};
 static int32_t ids[MAX_G * N], targets[MAX_G * N]; /* some text: the same in every test */
 
 static dd_model *create(const dd_shape *shape, int64_t batch, int64_t seq, int64_t accumulation, const dd_team *like) {

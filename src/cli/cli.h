@@ -67,7 +67,7 @@ void dd_cli_write(dd_cli *cli, const char *text);
 int dd_cli_schedules(dd_cli *cli, dd_error *err);
 
 /* ---- draw.c ---- */
-/** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille, or ASCII), each ended by a line feed;
+/** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille or ASCII), each ended by a line feed;
  *  out holds rows * (3 * cols + 1) + 1 bytes. */
 void dd_draw_curve(char *out, const double *y, int n, double top, int cols, int rows, bool unicode);
 
