@@ -98,8 +98,9 @@ def behaviour(b):
     wanted = b.run(
         """(() => { const r = JSON.parse(document.getElementById('report').textContent);
       const c = r.groups[0].schedules[3].curves.val_loss,
-      k = c.iter.length - 4; 
-      return ['iteration ' + c.iter[k], 'cosine' + c.mean[k].toFixed(4), c.lo[k].toFixed(4), c.hi[k].toFixed(4)]; })()"""
+      k = c.iter.length - 4;
+      return ['iteration ' + c.iter[k], 'cosine' + c.mean[k].toFixed(4),
+        c.lo[k].toFixed(4), c.hi[k].toFixed(4)]; })()"""
     )
     text, spoken = b.run(TIP), b.run(plot + ".getAttribute('aria-valuetext')")
     check("arrow keys show the values of the JSON", all(w in text for w in wanted), "%s in %s" % (wanted, text))

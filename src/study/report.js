@@ -1,6 +1,6 @@
 "use strict";
-/* Reads the report's JSON for values under the pointer or the keyboard, hides and shows schedules, sorts tables. Text of
- * the report reaches the page through textContent only. The page is complete without this script. */
+/* Reads the report's JSON for values under the pointer or the keyboard, hides and shows schedules, sorts tables. Text
+ * of the report reaches the page through textContent only. The page is complete without this script. */
 (() => {
   const report = JSON.parse(document.getElementById("report").textContent);
   const tip = document.getElementById("tip");
@@ -43,7 +43,8 @@
     const w = tip.offsetWidth, h = tip.offsetHeight;
     if (w > innerWidth * 0.55) {
       tip.style.left = Math.max(4, (innerWidth - w) / 2) + "px";
-      tip.style.top = Math.max(4, plot.top - h - 6 >= 0 ? plot.top - h - 6 : Math.min(plot.bottom + 6, innerHeight - h - 4)) + "px";
+      const above = plot.top - h - 6, below = Math.min(plot.bottom + 6, innerHeight - h - 4);
+      tip.style.top = Math.max(4, above >= 0 ? above : below) + "px";
       return;
     }
     const left = x + 18 + w > innerWidth ? x - 18 - w : x + 18;
@@ -112,12 +113,14 @@
     svg.setAttribute("aria-valuemax", stops.length);
     svg.setAttribute("aria-valuenow", vertical ? 1 : stops.length);
     svg.setAttribute("aria-valuetext", "use the arrow keys to read values");
-    svg.addEventListener("focus", () => svg.matches(":focus-visible") && go(now < 0 ? (vertical ? 0 : stops.length - 1) : now));
+    const first = vertical ? 0 : stops.length - 1;
+    svg.addEventListener("focus", () => svg.matches(":focus-visible") && go(now < 0 ? first : now));
     svg.addEventListener("blur", leave);
     svg.addEventListener("keydown", (e) => {
       const from = now < 0 ? (vertical ? -1 : stops.length) : now;
       const steps = { ArrowLeft: from - 1, ArrowRight: from + 1, ArrowUp: from + (vertical ? -1 : 1),
-        ArrowDown: from + (vertical ? 1 : -1), PageUp: from - 10, PageDown: from + 10, Home: 0, End: stops.length - 1 };
+        ArrowDown: from + (vertical ? 1 : -1), PageUp: from - 10, PageDown: from + 10, Home: 0,
+          End: stops.length - 1 };
       if (e.key === "Escape") leave();
       if (!(e.key in steps)) return;
       e.preventDefault();
@@ -148,7 +151,8 @@
       });
       const light = (on) => {
         for (const svg of section.querySelectorAll("svg[data-curve]")) svg.classList.toggle("lit", on && visible(e));
-        for (const part of section.querySelectorAll(`svg[data-curve] [data-s="${e.number}"]`)) part.classList.toggle("hot", on);
+        for (const part of section.querySelectorAll(`svg[data-curve] [data-s="${e.number}"]`))
+          part.classList.toggle("hot", on);
       };
       for (const type of ["pointerenter", "focus"]) e.button.addEventListener(type, () => light(true));
       for (const type of ["pointerleave", "blur"]) e.button.addEventListener(type, () => light(false));
@@ -187,7 +191,8 @@
 
     /* ---- values of paired differences ---- */
     for (const svg of section.querySelectorAll("svg[data-forest]")) {
-      const rows = list((list(group.comparisons)[svg.dataset.forest] || {}).rows), digits = Number(svg.dataset.digits);
+      const comparison = list(group.comparisons)[svg.dataset.forest] || {};
+      const rows = list(comparison.rows), digits = Number(svg.dataset.digits);
       const [top, height] = svg.dataset.rows.split(" ").map(Number);
       for (const t of svg.querySelectorAll("circle title")) t.remove(); /* the box shows more */
       readable(svg, true, rows.map((_, k) => top + (k + 0.5) * height), (k) => {
@@ -195,7 +200,8 @@
         if (k < 0) return "";
         const row = rows[k];
         const seeds = list(row.differences).map((d) => ["", "", "seed " + d[0], show(d[1], digits)]);
-        const ends = known(row.t_lo) && known(row.t_hi) ? ` [${show(row.t_lo, digits)}, ${show(row.t_hi, digits)}]` : "";
+        const ends = known(row.t_lo) && known(row.t_hi)
+          ? ` [${show(row.t_lo, digits)}, ${show(row.t_hi, digits)}]` : "";
         return fill(String(row.schedule) + (row.verdict ? ", " + row.verdict : ""),
           [["", "", "mean", show(row.mean, digits) + ends], ...seeds]);
       }, true);
