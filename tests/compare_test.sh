@@ -1,9 +1,9 @@
 #!/bin/sh
 # `dd-cpu compare` and `dd-cpu report` on a tiny model: one grid gives the same fingerprints and the same tables however
 # its runs are packed, interrupted or divided; bad grids are refused and nothing finished is lost.
-#   compare_test.sh PATH-OF-DD-CPU
+#   compare_test.sh PATH-OF-DD-CPU DIRECTORY-OF-RECIPES
 set -u
-bin=${1:?usage: compare_test.sh PATH-OF-DD-CPU}
+bin=${1:?usage: compare_test.sh PATH-OF-DD-CPU DIRECTORY-OF-RECIPES} recipes=${2:?}
 unset DD_TIER OMP_NUM_THREADS SLURM_CPUS_PER_TASK
 if ! "$bin" --version >/dev/null 2>&1; then
   echo "skipped: $bin cannot be run on this machine"
@@ -125,6 +125,11 @@ fails 2 "'fixed' twice" compare --schedules fixed,fixed -o one
 fails 2 "did you mean 'n_layer'?" compare --grid n_layr=1,2 -o one
 fails 2 'shard must be I/N' compare --shard 3/2 -o one
 fails 2 "'schedule' is no option of compare" compare --schedule linear -o one
+fails 2 "'prompt' is no option of compare" compare --prompt x -o one
+fails 2 'n_layer' compare --grid n_layer=1,2 --grid n-layer=3 -o one
+"$bin" compare --data text.txt --preset tiny --grid n_layer=1,2 --grid lr=0.1,0.2 --seeds 1 --schedules fixed \
+  --jobs 1 --dry-run >out 2>err
+check '--grid twice: both vary' grep -q '  fixed-n_layer=1-lr=0.2-s1337' err
 fails 2 "'resume' is no option of compare" compare --resume -o one
 
 # ---- damage: everything finished stays reported ----
@@ -151,5 +156,17 @@ check 'all diverge: it says so' grep -q 'runs failed' err
 table bad >out
 same 'report without a finished run' 0 $?
 fails 74 'there is no directory' report nothing-here
+# ---- the recipes: options that fit together, and one of them to its end ----
+for recipe in decay val-loss corpora depth; do
+  DD_CPU=$bin "$recipes/$recipe.sh" --preset tiny --data text.txt --jobs 1 --dry-run >out 2>err
+  same "recipe $recipe" 0 $?
+  "$recipes/$recipe.sh" --help >out
+  check "recipe $recipe --help" grep -q "$recipe.sh \[OPTION" out
+done
+OTHER=text.txt DD_CPU=$bin "$recipes/transfer.sh" --preset tiny --data text.txt --max-iters 10 --eval-interval 5 \
+  --seeds 2 --jobs 2 -q >out 2>err
+same 'recipe transfer' 0 $?
+check 'losses of ten runs' test "$(grep -c '[0-9]\.[0-9]' studies/transfer/losses.tsv)" = 10
+check 'the fixed rate is compared with itself' grep -q '^fixed .* +0.0000$' out
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]

@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "cli/cli.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -123,6 +124,11 @@ static void test_help(void **state) {
         snprintf(name, sizeof name, "%s%s", both_ways ? "--[no-]" : "--", dd_setting_option_name(d));
         for (char *p = name; *p; p++)
           if (*p == '_') *p = '-';
+        if ((d->use & DD_USE_ALONE) && (k->use & DD_USE_COMPARE)) {
+          strcat(name, " ");
+          assert_null(strstr(text, name));
+          continue;
+        }
         assert_mentions(text, name);
         if (d->choices && width == 200)
           for (int n = 0; d->choices[n]; n++) assert_mentions(text, d->choices[n]);
@@ -167,10 +173,51 @@ static void test_progress_line(void **state) {
   assert_string_equal(line, "?");
 }
 
+/* Columns of UTF-8 text, each character one. */
+static int columns(const char *s, size_t n) {
+  int c = 0;
+  for (size_t i = 0; i < n; i++) c += (s[i] & 0xc0) != 0x80;
+  return c;
+}
+
+static void test_board(void **state) {
+  (void)state;
+  dd_study_job jobs[9] = {{.name = ""}};
+  for (int i = 1; i < 9; i++) {
+    jobs[i] = (dd_study_job){.iter = 100 * i, .max_iters = 1000, .loss = 1.5, .val_loss = NAN, .best_val_loss = NAN,
+                             .dropout = 0.125, .eta_s = i == 2 ? NAN : 61};
+    snprintf(jobs[i].name, sizeof jobs[i].name, "linear-dropout_final=0.%0*d-s1337", 4 * i, i);
+  }
+  const dd_study_status s = {.cells = 40, .finished = 12, .failed = 1, .jobs = 9, .job = jobs, .elapsed_s = 100,
+                             .eta_s = 3661};
+  char text[65536];
+  for (int unicode = 0; unicode < 2; unicode++)
+    for (int rows = 3; rows < 20; rows += 4)
+      for (int width = 20; width <= 250; width++) {
+        const dd_progress p = {.unicode = unicode};
+        const int lines = dd_board_text(&p, &s, width, rows, text, sizeof text);
+        int n = 0;
+        for (char *line = text, *end; line; line = end ? end + 1 : NULL, n++) {
+          end = strchr(line, '\n');
+          const int used = columns(line, end ? (size_t)(end - line) : strlen(line));
+          if (used > width - 1) fail_msg("%d columns of %d: %s", used, width, line);
+        }
+        assert_int_equal(n, lines);
+        assert_true(lines <= (rows > 4 ? rows - 1 : 3)); /* the table fits above the prompt */
+      }
+  dd_board_text(&(dd_progress){0}, &s, 120, 24, text, sizeof text);
+  assert_mentions(text, "12/40 runs, 1 failed");
+  assert_mentions(text, "ETA 1:01:01");
+  assert_mentions(text, "400/1000");
+  assert_mentions(text, "val      -");
+  dd_board_text(&(dd_progress){0}, &s, 120, 8, text, sizeof text);
+  assert_mentions(text, "and 3 more");
+}
+
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_args), cmocka_unit_test(test_args_bad), cmocka_unit_test(test_help),
-    cmocka_unit_test(test_progress_line),
+    cmocka_unit_test(test_progress_line), cmocka_unit_test(test_board),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -72,7 +72,11 @@ static int take_value(cursor *c, const char *option, const char *inlined, const 
 static int set(cursor *c, const char *key, const char *value, dd_error *err) {
   const dd_setting *d = dd_setting_find(key);
   if ((d && d->id == DD_SETTING_preset) != c->presets) return DD_OK;
-  return dd_settings_set(c->cli->settings, key, value, err);
+  if (!d || d->id != DD_SETTING_grid || !dd_settings_is_set(c->cli->settings, DD_SETTING_grid))
+    return dd_settings_set(c->cli->settings, key, value, err);
+  char all[2 * sizeof c->cli->settings->grid]; /* --grid again: one more dimension */
+  snprintf(all, sizeof all, "%s;%.1023s", c->cli->settings->grid, value);
+  return dd_settings_set(c->cli->settings, key, all, err);
 }
 
 static int not_of_command(const cursor *c, const char *name, const dd_setting *d, dd_error *err) {

@@ -431,8 +431,8 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     out_json(cli, o);
   } else if (*r.dir) {
     if (*r.report) show_study(cli, r.dir);
-    out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time, r.dir,
-               *r.report ? ", report in " : "", r.report);
+    out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time,
+               r.dir, *r.report ? ", report in " : "", r.report);
   }
   return rc;
 }

@@ -217,6 +217,7 @@ void dd_help_command(FILE *out, const dd_command *command, int width) {
     bool titled = !grouped;
     for (int i = 0; (d = dd_setting_at(i)); i++) {
       if (d->group != g || !(d->use & command->use)) continue;
+      if ((command->use & DD_USE_COMPARE) && (d->use & DD_USE_ALONE)) continue;
       if (!titled) fprintf(out, "\n%s:\n", dd_setting_group_title(g));
       titled = true;
       print_setting(out, d, width);

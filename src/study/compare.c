@@ -340,6 +340,7 @@ static int parse_shard(const char *text, int *i, int *n, dd_error *err) {
   return DD_OK;
 }
 
+/* Settings of a single training, unless they say what they say anyway (as in a run's config.json). */
 static int check_given(const dd_settings *s, dd_error *err) {
   static const struct {
     enum dd_setting_id id;
@@ -351,10 +352,16 @@ static int check_given(const dd_settings *s, dd_error *err) {
       {DD_SETTING_eval_only, "use `dd-cpu eval` on its runs"},
       {DD_SETTING_sample_chars, "use `dd-cpu sample` on its runs"},
   };
-  for (size_t i = 0; i < sizeof foreign / sizeof *foreign; i++)
-    if (dd_settings_is_set(s, foreign[i].id))
-      return dd_fail(err, DD_E_USAGE, "'%s' is no option of compare: %s", dd_setting_at((int)foreign[i].id)->name,
-                     foreign[i].instead);
+  const dd_setting *d;
+  for (int i = 0; (d = dd_setting_at(i)); i++) {
+    const char *instead = "it belongs to a single training";
+    char value[4096];
+    if (!(d->use & DD_USE_ALONE) || !dd_settings_is_set(s, (enum dd_setting_id)i)) continue;
+    if (!dd_settings_get(s, d->name, value, sizeof value, NULL) && !strcmp(value, d->default_text)) continue;
+    for (size_t k = 0; k < sizeof foreign / sizeof *foreign; k++)
+      if ((int)foreign[k].id == i) instead = foreign[k].instead;
+    return dd_fail(err, DD_E_USAGE, "'%s' is no option of compare: %s", d->name, instead);
+  }
   return DD_OK;
 }
 

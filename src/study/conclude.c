@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { SEEDS_TOLD = 1000 }; /* beyond, their number is nothing anybody trains */
+
 static const char *text_of(const json_t *o, const char *key) {
   const char *s = json_string_value(json_object_get(o, key));
   return s ? s : "";
@@ -73,7 +75,7 @@ static void push_open(json_t *out, const json_t *group, const char *verdict, int
     if (needed > most) most = needed;
   }
   dd_str s = {0};
-  const int digits = (int)count_of(primary, "digits") + 1;
+  const int digits = (int)count_of(primary, "digits");
   dd_str_puts(&s, "Nothing can be concluded about ");
   list_verdict(&s, primary, verdict);
   dd_str_printf(&s, " against %s on %s", text_of(group, "baseline"), text_of(primary, "label"));
@@ -81,9 +83,10 @@ static void push_open(json_t *out, const json_t *group, const char *verdict, int
     dd_str_puts(&s, ": so few paired seeds cannot show any difference among so many schedules");
   if (isfinite(lo))
     dd_str_printf(&s, "; mean differences lie between %s and %s", dd_signed(lo, digits).s, dd_signed(hi, digits).s);
-  if (most && least < most)
-    dd_str_printf(&s, ", and to show them, were they true, would take about %zu to %zu seeds", least, most);
-  else if (most) dd_str_printf(&s, ", and to show them, were they true, would take about %zu seeds", most);
+  if (most) dd_str_puts(&s, ", and to show them, were they true, would take about ");
+  if (least < most && least <= SEEDS_TOLD) dd_str_printf(&s, "%zu to ", least);
+  if (most > SEEDS_TOLD) dd_str_printf(&s, "more than %d seeds", SEEDS_TOLD);
+  else if (most) dd_str_printf(&s, "%zu seeds", most);
   dd_str_puts(&s, ".");
   push_str(out, &s, failed);
 }

@@ -95,7 +95,8 @@ static int write_cost(const char *path, const char *tier, int threads, const dou
       "%.0f tokens/s (one stream, %d tokens, f32 weights, %d thread%s), measured once for all: dropout is off when "
       "text is generated, so no schedule can change this speed.",
       rate, TOKENS, threads, threads > 1 ? "s" : "");
-  json_t *o = json_pack("{s:{s:s, s:s, s:i, s:f, s:s, s:f, s:f, s:f, s:s}}", "cost", "cpu", cpu, "tier", tier, "threads", threads,
+  json_t *o = json_pack("{s:{s:s, s:s, s:i, s:f, s:s, s:f, s:f, s:f, s:s}}", "cost", "cpu", cpu, "tier", tier, "threads",
+                        threads,
                         "generation_tokens_per_s", rate, "generation_text", generation, "step_ms", step[0],
                         "step_ms_no_dropout", step[1], "dropout_price", isfinite(price) ? price : 0.0, "text", text);
   char *dump = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;

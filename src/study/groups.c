@@ -6,8 +6,8 @@
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory while grouping runs"); }
 
 /* What is said about dropout makes treatments: schedules, their parameters, places and depths. The rate p0 is common,
- * so that schedules are compared at one p0; and so are evaluations, which decide what is measured, and how often the best
- * is looked for. */
+ * so that schedules are compared at one p0; and so are evaluations, which decide what is measured, and how often the
+ * best is looked for. */
 static bool treatment_setting(int id) {
   return dd_setting_at(id)->group == DD_GROUP_DROPOUT && id != DD_SETTING_dropout;
 }

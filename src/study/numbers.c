@@ -21,6 +21,8 @@ static dd_num formatted(double x, int digits, int sign) {
 dd_num dd_fixed(double x, int digits) { return formatted(x, digits, 0); }
 dd_num dd_signed(double x, int digits) { return formatted(x, digits, 1); }
 
+dd_num dd_p_cell(double p) { return p < 0.0001 ? (dd_num){"<0.0001"} : dd_fixed(p, 4); }
+
 dd_num dd_p_text(double p) {
   dd_num n = {"unknown"};
   if (!isfinite(p)) return n;

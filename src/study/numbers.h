@@ -9,6 +9,8 @@ typedef struct dd_num { char s[48]; } dd_num;
 dd_num dd_fixed(double x, int digits);
 /** The same with a sign also above zero. */
 dd_num dd_signed(double x, int digits);
+/** "0.0312" or "<0.0001": for cells of a table. */
+dd_num dd_p_cell(double p);
 /** "= 0.0312", "< 0.0001" (one may write "p %s"), "unknown". */
 dd_num dd_p_text(double p);
 /** Number, or null when it is not finite. */

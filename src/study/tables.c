@@ -88,10 +88,10 @@ static void md_comparison(dd_str *s, const json_t *comparison) {
     dd_str_printf(s, " %s to %s | %s to %s |", dd_signed(value_of(row, "t_lo"), digits).s,
                   dd_signed(value_of(row, "t_hi"), digits).s, dd_signed(value_of(row, "boot_lo"), digits).s,
                   dd_signed(value_of(row, "boot_hi"), digits).s);
-    dd_str_printf(s, " %s%s | %s | %s | %s |", dd_fixed(value_of(row, "perm_p"), 4).s,
+    dd_str_printf(s, " %s%s | %s | %s | %s |", dd_p_cell(value_of(row, "perm_p")).s,
                   json_is_true(json_object_get(row, "perm_exact")) ? "" : " (drawn)",
-                  dd_fixed(value_of(row, "holm_p"), 4).s, dd_fixed(value_of(row, "t_p"), 4).s,
-                  dd_fixed(value_of(row, "sign_p"), 4).s);
+                  dd_p_cell(value_of(row, "holm_p")).s, dd_p_cell(value_of(row, "t_p")).s,
+                  dd_p_cell(value_of(row, "sign_p")).s);
     dd_str_printf(s, " %s, %s, %s | %s | ", dd_fixed(value_of(row, "wins"), 0).s, dd_fixed(value_of(row, "ties"), 0).s,
                   dd_fixed(value_of(row, "losses"), 0).s, dd_fixed(value_of(row, "seeds_needed"), 0).s);
     md_text(s, text_of(row, "verdict"));

@@ -146,7 +146,7 @@ static void differences(dd_str *s, const json_t *group, int width, int color) {
     dd_str_printf(&cell, "%s to %s", dd_signed(value_of(row, "t_lo"), digits).s,
                   dd_signed(value_of(row, "t_hi"), digits).s);
     put(&g, i + 1, 3, isfinite(value_of(row, "t_lo")) && cell.data ? cell.data : "-");
-    put(&g, i + 1, 4, dd_fixed(value_of(row, "holm_p"), 4).s);
+    put(&g, i + 1, 4, dd_p_cell(value_of(row, "holm_p")).s);
     put(&g, i + 1, 5, text_of(row, "verdict"));
     dd_str_free(&cell);
     dd_str_printf(&cell, "%s/%s/%s", dd_fixed(value_of(row, "wins"), 0).s, dd_fixed(value_of(row, "ties"), 0).s,
