@@ -60,12 +60,13 @@ int dd_rounds(dd_bench *b, dd_contender *c, int n, int repeats, dd_error *err) {
   if (repeats > DD_SAMPLES_MAX) repeats = DD_SAMPLES_MAX;
   b->unsettled = 1;
   for (int i = 0; i < n; i++) {
+    if (dd_check_stop(b->cb, "measuring", "the machine", err)) return DD_E_STOPPED;
     warm_up(b, c + i);
     c[i].n = 0;
   }
   for (int r = 0; r < repeats; r++) {
-    if (dd_should_stop(b->cb) == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while measuring");
     for (int i = 0; i < n; i++) {
+      if (dd_check_stop(b->cb, "measuring", "the machine", err)) return DD_E_STOPPED;
       const double seconds = timed(b, c + i, c[i].times);
       c[i].seconds[c[i].n++] = seconds / (double)c[i].times;
     }

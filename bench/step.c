@@ -16,7 +16,7 @@ int dd_trainee_open(dd_trainee *t, const dd_bench_preset *p, const dd_kernels *k
   const dd_model_options o = {.shape = p->shape, .B = p->B, .T = p->T, .accumulation = 1, .train = 1, .seed = 1337};
   const size_t n = (size_t)(p->B * p->T);
   *t = (dd_trainee){.B = p->B, .T = p->T};
-  const uint64_t needed = dd_model_bytes(&o, k, threads), left = dd_machine_free_memory();
+  const uint64_t needed = dd_model_bytes(&o, k, threads), left = dd_machine_free_memory("");
   if (left && needed > left)
     return dd_fail(err, DD_E_RUNTIME, "preset %s needs %.2f GB of memory and %.2f GB are free; use a smaller --batch",
                    p->name, (double)needed / 1e9, (double)left / 1e9);

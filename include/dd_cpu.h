@@ -119,6 +119,7 @@ typedef struct dd_train_result {
   double train_loss, val_loss; /**< of the last evaluation */
   double best_val_loss;
   int64_t best_iter;
+  int64_t skipped, rollbacks; /**< updates left out, times gone back: --on-nan, --outlier-sigma */
   double seconds;          /**< of this process */
   char fingerprint[33];
   char run_dir[4096];

@@ -68,13 +68,13 @@ static void vocabulary_is_sorted_and_reversible(void **state) {
   dd_vocab v, copy, back;
   uint16_t *ids = NULL;
   int64_t n = 0;
-  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, text, sizeof text - 1, "text", &err), DD_OK);
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, text, sizeof text - 1, "text", NULL, &err), DD_OK);
   assert_int_equal(v.size, 12);
   assert_int_equal(v.code[0], 0);
   assert_int_equal(v.code[1], '\n');
   assert_int_equal(v.code[11], 0x1F600);
   for (int i = 1; i < v.size; i++) assert_true(v.code[i - 1] < v.code[i]);
-  assert_int_equal(dd_vocab_encode(&v, text, sizeof text - 1, "text", &ids, &n, &err), DD_OK);
+  assert_int_equal(dd_vocab_encode(&v, text, sizeof text - 1, "text", &ids, &n, NULL, &err), DD_OK);
   assert_int_equal(n, 15);
   char out[64];
   size_t used = 0;
@@ -103,7 +103,7 @@ static void unknown_characters_are_named(void **state) {
   (void)state;
   dd_vocab v;
   dd_text t;
-  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abc\xC3\xA9\n", 6, "abc", &err), DD_OK);
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abc\xC3\xA9\n", 6, "abc", NULL, &err), DD_OK);
   put_text("other.txt", "abc\nab\xC3\xA9"
                         "cX\n");
   assert_int_equal(dd_text_load(&t, at("other.txt"), DD_PART_ALL, &v, NULL, &err), DD_E_USAGE);
@@ -141,9 +141,9 @@ static void vocabulary_limit(void **state) {
   dd_vocab v;
   uint16_t *ids = NULL;
   int64_t count = 0;
-  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, text, n, "most", &err), DD_OK);
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, text, n, "most", NULL, &err), DD_OK);
   assert_int_equal(v.size, 65535);
-  assert_int_equal(dd_vocab_encode(&v, text, n, "most", &ids, &count, &err), DD_OK);
+  assert_int_equal(dd_vocab_encode(&v, text, n, "most", &ids, &count, NULL, &err), DD_OK);
   assert_int_equal(ids[count - 1], 65534);
   free(ids);
   dd_vocab_free(&v);

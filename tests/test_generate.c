@@ -353,7 +353,7 @@ static void test_text(void **state) {
   enum { TOKENS = 44, SAMPLES = 4 };
   dd_vocab v;
   dd_error err;
-  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abcdefghijklm", 13, "here", &err), 0);
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abcdefghijklm", 13, "here", NULL, &err), 0);
   const dd_shape s = {.L = 2, .H = 2, .C = 32, .S = 16, .V = 13};
   for (int exact = 0; exact < 2; exact++)
     for (int kind = 0; kind < DD_WEIGHTS_COUNT; kind++) {
@@ -403,7 +403,7 @@ static void test_overflow(void **state) {
   enum { TOKENS = 60, S = 16 };
   dd_vocab v;
   dd_error err;
-  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abcdefghijklm", 13, "here", &err), 0);
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_CHAR, "abcdefghijklm", 13, "here", NULL, &err), 0);
   const dd_shape s = {.L = 2, .H = 2, .C = 32, .S = S, .V = 13};
   dd_model *m = create_model(&s, teams[team_count - 1], S);
   for (int exact = 0; exact < 2; exact++) {

@@ -63,7 +63,7 @@ static json_t *analyse(const char *dir) {
   const char *path = at(dir);
   dd_settings *s = dd_settings_create();
   json_t *report;
-  if (dd_study_analyse(&path, 1, s, &report, &err)) fail_msg("%s", err.message);
+  if (dd_study_analyse(&path, 1, s, NULL, &report, &err)) fail_msg("%s", err.message);
   dd_settings_destroy(s);
   return report;
 }
@@ -256,7 +256,7 @@ static void test_hostile(void **state) {
     char *whole = strdup(get(name)), *bad = damage(whole);
     put(name, bad);
     json_t *o = NULL;
-    const int rc = dd_study_analyse(&path, 1, s, &o, &err);
+    const int rc = dd_study_analyse(&path, 1, s, NULL, &o, &err);
     if (rc != DD_OK && rc != DD_E_USAGE) fail_msg("round %ld: status %d: %s", i, rc, err.message);
     dd_str out = {0};
     if (o) {

@@ -20,7 +20,7 @@ static int analyse(const char *baseline, const char *a, const char *b, const cha
   dd_settings *s = dd_settings_create();
   if (baseline) dd_settings_set(s, "baseline", baseline, &err);
   json_decref(report);
-  const int rc = dd_study_analyse(dirs, n, s, &report, &err);
+  const int rc = dd_study_analyse(dirs, n, s, NULL, &report, &err);
   dd_settings_destroy(s);
   return rc;
 }
@@ -382,7 +382,7 @@ static int body(dd_error *e) {
   dir = path;
   dd_settings *s = dd_settings_create();
   json_t *r;
-  const int rc = dd_study_analyse(&dir, 1, s, &r, e);
+  const int rc = dd_study_analyse(&dir, 1, s, NULL, &r, e);
   assert_true((rc == DD_OK) == (r != NULL));
   json_decref(r);
   dd_settings_destroy(s);

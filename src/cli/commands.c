@@ -42,7 +42,7 @@ static void on_signal(int number) {
 }
 
 static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     struct sigaction old, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
@@ -271,7 +271,7 @@ static int run_train(dd_cli *cli, dd_error *err) {
   dd_train_result r = {0};
   dd_callbacks cb = callbacks_of(cli);
   /* A resumed run takes from its own configuration what was not given: only dd_train can check the sum. */
-  int rc = cli->settings->resume ? DD_OK : dd_settings_check(cli->settings, err);
+  int rc = cli->settings->resume || cli->settings->auto_resume ? DD_OK : dd_settings_check(cli->settings, err);
   if (rc) return rc;
   echo_settings(cli);
   catch_signals();
@@ -399,7 +399,7 @@ static void show_study(dd_cli *cli, const char *dir) {
   json_t *report;
   dd_str text = {0};
   const int terminal = isatty(STDOUT_FILENO);
-  if (dd_study_analyse(&dir, 1, cli->settings, &report, NULL)) return;
+  if (dd_study_analyse(&dir, 1, cli->settings, NULL, &report, NULL)) return;
   dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100, terminal && cli->progress.color, &text);
   if (!text.failed) out_write(cli, text.data, text.n);
   dd_str_free(&text);
@@ -439,7 +439,9 @@ static int run_compare(dd_cli *cli, dd_error *err) {
 
 static int run_report(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
+  catch_signals();
   int rc = dd_report(cli->settings, &cb, err);
+  dd_progress_clear(&cli->progress);
   if (rc || !cli->json) return rc;
   json_t *o = json_object();
   json_object_set_new(o, "command", json_string("report"));

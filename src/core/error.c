@@ -36,3 +36,10 @@ void dd_say(const dd_callbacks *cb, dd_level level, const char *fmt, ...) {
   va_end(ap);
   cb->message(cb->user, level, line);
 }
+
+int dd_should_stop(const dd_callbacks *cb) { return cb && cb->should_stop ? cb->should_stop(cb->user) : 0; }
+
+int dd_check_stop(const dd_callbacks *cb, const char *doing, const char *name, dd_error *err) {
+  if (dd_should_stop(cb) != 1) return DD_OK;
+  return dd_fail(err, DD_E_STOPPED, "stopped on request while %s %.300s", doing, name);
+}

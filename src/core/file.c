@@ -90,14 +90,16 @@ static ssize_t read_some(int fd, void *buf, size_t n) {
   return r;
 }
 
+enum { POLL_BYTES = 1 << 24 }; /* read between two looks at should_stop */
+
 /* Files of /proc and /sys have no true size: st_size is only the first guess and the end of the file decides. */
-static int read_to_end(int fd, const char *path, size_t guess, size_t max_bytes, char **data, size_t *size,
-                       dd_error *err) {
+static int read_to_end(int fd, const char *path, size_t guess, size_t max_bytes, const dd_callbacks *cb, char **data,
+                       size_t *size, dd_error *err) {
   size_t cap = guess + 1, len = 0;
   char *buf = malloc(cap + 1);
   if (!buf) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.700s (%zu bytes)", path, cap);
   for (;;) {
-    const ssize_t r = read_some(fd, buf + len, cap - len);
+    const ssize_t r = read_some(fd, buf + len, cap - len < POLL_BYTES ? cap - len : POLL_BYTES);
     if (r < 0) {
       const int e = errno;
       free(buf);
@@ -108,6 +110,10 @@ static int read_to_end(int fd, const char *path, size_t guess, size_t max_bytes,
     if (len > max_bytes) {
       free(buf);
       return dd_fail(err, DD_E_CORRUPT, "%.700s is larger than the %zu bytes allowed for it", path, max_bytes);
+    }
+    if (r == POLL_BYTES && dd_check_stop(cb, "reading", path, err)) {
+      free(buf);
+      return DD_E_STOPPED;
     }
     if (len < cap) continue;
     cap = cap > max_bytes / 2 ? max_bytes + 1 : 2 * cap; /* len <= max_bytes, so there is room for one more byte */
@@ -125,6 +131,11 @@ static int read_to_end(int fd, const char *path, size_t guess, size_t max_bytes,
 }
 
 int dd_file_read_all(const char *path, size_t max_bytes, char **data, size_t *size, dd_error *err) {
+  return dd_file_read_polled(path, max_bytes, NULL, data, size, err);
+}
+
+int dd_file_read_polled(const char *path, size_t max_bytes, const dd_callbacks *cb, char **data, size_t *size,
+                        dd_error *err) {
   *data = NULL;
   *size = 0;
   if (max_bytes > SIZE_MAX - 2) max_bytes = SIZE_MAX - 2;
@@ -141,7 +152,7 @@ int dd_file_read_all(const char *path, size_t max_bytes, char **data, size_t *si
   else if (st.st_size > 0 && (uint64_t)st.st_size > max_bytes)
     rc = dd_fail(err, DD_E_CORRUPT, "%.700s is larger than the %zu bytes allowed for it", path, max_bytes);
   else
-    rc = read_to_end(fd, path, st.st_size > 0 ? (size_t)st.st_size : 0, max_bytes, data, size, err);
+    rc = read_to_end(fd, path, st.st_size > 0 ? (size_t)st.st_size : 0, max_bytes, cb, data, size, err);
   dd_fs()->close(fd); /* nothing was written: its result says nothing */
   return rc;
 }

@@ -37,6 +37,9 @@ void dd_fs_replace(const dd_fs_ops *ops); /* NULL: back to the real one */
 /** Whole file into fresh memory (*data, NUL byte appended, free() by the caller). Refuses files above max_bytes and
  *  anything that is not a regular file. */
 int dd_file_read_all(const char *path, size_t max_bytes, char **data, size_t *size, dd_error *err);
+/** The same for files that may be large: cb->should_stop is asked every 16 MB, and 1 is DD_E_STOPPED. */
+int dd_file_read_polled(const char *path, size_t max_bytes, const dd_callbacks *cb, char **data, size_t *size,
+                        dd_error *err);
 /** Exactly n bytes at offset; short files are DD_E_CORRUPT. Handles EINTR and short counts. */
 int dd_file_pread_all(int fd, const char *path, void *buf, size_t n, off_t offset, dd_error *err);
 /** All n bytes; handles EINTR and short counts. */

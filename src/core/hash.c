@@ -87,11 +87,19 @@ static void sha_block(uint32_t state[8], const unsigned char *block) {
   state[4] += e, state[5] += f, state[6] += g, state[7] += h;
 }
 
-void dd_sha256_hex(const void *data, size_t n, char hex[65]) {
+enum { POLL_BLOCKS = 1 << 16 }; /* 4 MB, some 10 ms, between two looks at should_stop */
+
+void dd_sha256_hex(const void *data, size_t n, char hex[65]) { (void)dd_sha256_polled(data, n, "", NULL, hex, NULL); }
+
+int dd_sha256_polled(const void *data, size_t n, const char *name, const dd_callbacks *cb, char hex[65],
+                     dd_error *err) {
   uint32_t state[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19};
   const unsigned char *p = data;
   size_t rest = n;
-  for (; rest >= 64; rest -= 64, p += 64) sha_block(state, p);
+  for (size_t i = 1; rest >= 64; rest -= 64, p += 64, i++) {
+    sha_block(state, p);
+    if (i % POLL_BLOCKS == 0 && dd_check_stop(cb, "hashing", name, err)) return DD_E_STOPPED;
+  }
   /* the tail, a one bit, zeros, and the length in bits: one block, or two when the length no longer fits */
   unsigned char last[128] = {0};
   if (rest) memcpy(last, p, rest);
@@ -102,4 +110,5 @@ void dd_sha256_hex(const void *data, size_t n, char hex[65]) {
   unsigned char digest[32];
   for (int i = 0; i < 32; i++) digest[i] = (unsigned char)(state[i / 4] >> (24 - 8 * (i % 4)));
   to_hex(digest, sizeof digest, hex);
+  return DD_OK;
 }

@@ -1,6 +1,7 @@
 /* XXH3-128 fingerprints (xxHash) and SHA-256 (FIPS 180-4, to verify downloads). */
 #ifndef DD_CORE_HASH_H
 #define DD_CORE_HASH_H
+#include "core/error.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -13,4 +14,7 @@ void dd_hasher_destroy(dd_hasher *h);
 void dd_hash_hex(const void *data, size_t n, char hex[33]);
 /** SHA-256 of a buffer as 64 hex digits and a NUL. */
 void dd_sha256_hex(const void *data, size_t n, char hex[65]);
+/** The same for what may be large; DD_E_STOPPED when cb->should_stop asks for it. name: of the data, for that. */
+int dd_sha256_polled(const void *data, size_t n, const char *name, const dd_callbacks *cb, char hex[65],
+                     dd_error *err);
 #endif

@@ -248,22 +248,3 @@ void dd_machine_name(char *out, size_t size) {
   }
   fclose(f);
 }
-
-uint64_t dd_machine_free_memory(void) {
-  uint64_t best = 0;
-  FILE *f = fopen("/proc/meminfo", "r");
-  if (f) {
-    char line[256];
-    unsigned long long kb;
-    while (fgets(line, sizeof line, f))
-      if (sscanf(line, "MemAvailable: %llu kB", &kb) == 1) best = (uint64_t)kb * 1024;
-    fclose(f);
-  }
-  char line[64], used[64];
-  if (read_line("", "/sys/fs/cgroup/memory.max", line, sizeof line) && isdigit((unsigned char)line[0]) &&
-      read_line("", "/sys/fs/cgroup/memory.current", used, sizeof used)) {
-    const uint64_t max = strtoull(line, NULL, 10), now = strtoull(used, NULL, 10), left = max > now ? max - now : 0;
-    if (!best || left < best) best = left;
-  }
-  return best;
-}

@@ -22,8 +22,11 @@ int dd_machine_cores(const char *root);
 int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int jobs, cpu_set_t *block);
 /** Model name of the processor, e.g. from /proc/cpuinfo. */
 void dd_machine_name(char *out, size_t size);
-/** Memory in bytes that this process may still take (MemAvailable, cgroup limit), 0 when not known. */
-uint64_t dd_machine_free_memory(void);
+/** Memory in bytes that this process may still take: the least of MemAvailable, what the control groups on the way from
+ *  its own to the root leave (v2 and v1), and its limits (ulimit -v, -d); 0 when not known. root: "" or a test tree. */
+uint64_t dd_machine_free_memory(const char *root);
+/** Memory in bytes that this process has resident, 0 when not known. */
+uint64_t dd_machine_used_memory(void);
 
 /** Tiers built in, best first; NULL beyond the last. *runs: this processor can execute it. */
 const dd_kernels *dd_tier_at(int i, int *runs);

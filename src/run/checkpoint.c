@@ -23,6 +23,11 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
   X(schedule_p_embed, DD_SITE_EMBED) X(schedule_p_attn, DD_SITE_ATTN) X(schedule_p_proj, DD_SITE_PROJ)                 \
       X(schedule_p_mlp, DD_SITE_MLP)
 
+/* The guard's; missing in checkpoints of before there was one, which have an update for every iteration. */
+#define STATE_GUARD(X)                                                                                                 \
+  X(updates, 0, st->iter) X(skipped, 0, st->iter) X(in_row, 0, st->iter) X(redraw, 0, UINT32_MAX)                     \
+  X(rollbacks, 0, UINT32_MAX) X(anchor, -1, st->iter) X(norms, 0, st->iter)
+
 struct dd_checkpoint {
   dd_st *st;
   dd_shape shape;
@@ -59,6 +64,20 @@ static void set_json(json_t *o, const char *key, json_t *value) {
   json_decref(value);
 }
 
+static int norms_kept(const dd_guard_state *g) {
+  return g->norms < DD_GUARD_WINDOW ? (int)g->norms : DD_GUARD_WINDOW;
+}
+
+static void set_norms(json_t *o, const dd_guard_state *g) {
+  char text[16 * DD_GUARD_WINDOW + 1] = "";
+  for (int i = 0; i < norms_kept(g); i++) {
+    uint64_t bits;
+    memcpy(&bits, g->norm + i, sizeof bits);
+    snprintf(text + 16 * i, 17, "%016llx", (unsigned long long)bits);
+  }
+  set_text(o, "guard_norm", text);
+}
+
 static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_settings *s, const dd_vocab *vocab) {
   json_t *o = json_object(), *v = json_object();
   if (!o || !v) {
@@ -87,6 +106,10 @@ static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_sett
 #define WRITE(key, site) set_real(o, #key, st->schedule.site_p[site]);
   STATE_SITES(WRITE)
 #undef WRITE
+#define WRITE(key, lo, hi) set_int(o, "guard_" #key, st->guard.key);
+  STATE_GUARD(WRITE)
+#undef WRITE
+  if (st->guard.norms) set_norms(o, &st->guard);
   set_text(o, "data_hash", st->data_hash);
   if (*st->table_hash) set_text(o, "table_hash", st->table_hash);
   set_json(o, "settings", dd_settings_to_json(s));
@@ -150,6 +173,21 @@ static int read_real(const dd_checkpoint *c, const char *key, double *out, dd_er
   return DD_OK;
 }
 
+static int read_norms(const dd_checkpoint *c, dd_guard_state *g, dd_error *err) {
+  const int n = norms_kept(g);
+  const char *s = dd_st_meta(c->st, "guard_norm");
+  if (n && (!s || strlen(s) != (size_t)n * 16 || strspn(s, "0123456789abcdef") != (size_t)n * 16))
+    return dd_fail(err, DD_E_CORRUPT, "%s: 'guard_norm' is missing or damaged in the metadata; use another checkpoint",
+                   dd_st_path(c->st));
+  for (int i = 0; i < n; i++) {
+    char one[17] = "";
+    memcpy(one, s + 16 * i, 16);
+    const uint64_t bits = strtoull(one, NULL, 16);
+    memcpy(g->norm + i, &bits, sizeof bits);
+  }
+  return DD_OK;
+}
+
 static json_t *read_json(const dd_checkpoint *c, const char *key, dd_error *err) {
   const char *s = dd_st_meta(c->st, key);
   json_t *o = s ? json_loads(s, JSON_REJECT_DUPLICATES, NULL) : NULL;
@@ -193,6 +231,12 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   if (dd_st_meta(c->st, #key) && (rc = read_real(c, #key, &st->schedule.site_p[site], err))) return rc;
   STATE_SITES(READ)
 #undef READ
+  st->guard = (dd_guard_state){.updates = st->iter, .anchor = -1};
+#define READ(key, lo, hi)                                                                                              \
+  if (dd_st_meta(c->st, "guard_" #key) && (rc = read_int(c, "guard_" #key, lo, hi, &st->guard.key, err))) return rc;
+  STATE_GUARD(READ)
+#undef READ
+  if ((rc = read_norms(c, &st->guard, err))) return rc;
   st->schedule.all.train = st->train_loss;
   st->schedule.all.lowest = st->best_val_loss;
   const char *hash = dd_st_meta(c->st, "data_hash"), *table = dd_st_meta(c->st, "table_hash");

@@ -3,6 +3,7 @@
 #ifndef DD_RUN_CHECKPOINT_H
 #define DD_RUN_CHECKPOINT_H
 #include "model/model.h"
+#include "run/guard.h"
 #include "run/rates.h"
 #include "run/vocab.h"
 
@@ -14,6 +15,7 @@ typedef struct dd_run_state {
   double best_val_loss;
   int64_t best_iter;
   dd_rates_state schedule;
+  dd_guard_state guard;
   double elapsed_s;
   char data_hash[33];
   char table_hash[33]; /* of the file of schedule `table`, "" without */

@@ -49,7 +49,8 @@ static int identify(dd_dataset *d, dd_error *err) {
 /* ---- token directories ---- */
 
 /* A token file: fresh ids, at least 2 of them. */
-static int read_ids(const char *dir, const char *file, uint16_t **ids, int64_t *n, dd_error *err) {
+static int read_ids(const char *dir, const char *file, const dd_callbacks *cb, uint16_t **ids, int64_t *n,
+                    dd_error *err) {
   char path[4200], *data = NULL;
   size_t size = 0;
   int there = 0, status = dd_path_join(path, sizeof path, dir, file, err);
@@ -59,7 +60,7 @@ static int read_ids(const char *dir, const char *file, uint16_t **ids, int64_t *
     return dd_fail(err, DD_E_IO,
                    "%s holds no %s: a data directory has train.bin and val.bin (make one with dd-cpu prepare)", dir,
                    file);
-  if ((status = dd_file_read_all(path, DD_SOURCE_MAX_BYTES, &data, &size, err)) != 0) return status;
+  if ((status = dd_file_read_polled(path, DD_SOURCE_MAX_BYTES, cb, &data, &size, err)) != 0) return status;
   if (size % 2 || size < 4) {
     free(data);
     return size % 2
@@ -124,10 +125,10 @@ static int open_directory(dd_dataset *d, const char *dir, const char *tokenizer,
   uint16_t *train = NULL, *val = NULL;
   int has_meta = 0, status;
   char hash[33];
-  status = read_ids(dir, "train.bin", &train, &d->n_train, err);
+  status = read_ids(dir, "train.bin", cb, &train, &d->n_train, err);
   d->train = d->memory[0] = train;
   if (status) return status;
-  status = read_ids(dir, "val.bin", &val, &d->n_val, err);
+  status = read_ids(dir, "val.bin", cb, &val, &d->n_val, err);
   d->val = d->memory[1] = val;
   if (status || (status = read_meta(d, dir, &has_meta, hash, err)) != 0) return status;
   if (has_meta) {
@@ -177,7 +178,8 @@ static int fail_short(const char *name, int64_t n, dd_error *err) {
                           name, n);
 }
 
-static int open_text(dd_dataset *d, const dd_source *source, const char *tokenizer, dd_error *err) {
+static int open_text(dd_dataset *d, const dd_source *source, const char *tokenizer, const dd_callbacks *cb,
+                     dd_error *err) {
   dd_vocab_kind kind = DD_VOCAB_CHAR;
   const char *wanted = tokenizer ? tokenizer : source->corpus ? source->corpus->tokenizer : "char";
   int status = dd_vocab_kind_parse(wanted, &kind, err);
@@ -185,8 +187,8 @@ static int open_text(dd_dataset *d, const dd_source *source, const char *tokeniz
   if (source->size == 0) return fail_short(source->name, 0, err);
   uint16_t *ids = NULL;
   int64_t n = 0;
-  if ((status = dd_vocab_from_text(&d->vocab, kind, source->text, source->size, source->name, err)) != 0 ||
-      (status = dd_vocab_encode(&d->vocab, source->text, source->size, source->name, &ids, &n, err)) != 0)
+  if ((status = dd_vocab_from_text(&d->vocab, kind, source->text, source->size, source->name, cb, err)) != 0 ||
+      (status = dd_vocab_encode(&d->vocab, source->text, source->size, source->name, &ids, &n, cb, err)) != 0)
     return status;
   d->memory[0] = ids;
   d->source_bytes = (int64_t)source->size;
@@ -206,7 +208,8 @@ int dd_dataset_from_source(dd_dataset **out, const dd_source *source, const char
   snprintf(d->name, sizeof d->name, "%s", source->name);
   snprintf(d->spec, sizeof d->spec, "%s", source->spec);
   const int status =
-      source->is_directory ? open_directory(d, source->spec, tokenizer, cb, err) : open_text(d, source, tokenizer, err);
+      source->is_directory ? open_directory(d, source->spec, tokenizer, cb, err)
+                           : open_text(d, source, tokenizer, cb, err);
   if (status) {
     dd_dataset_close(d);
     return status;
@@ -290,7 +293,7 @@ int dd_text_load(dd_text *out, const char *spec, dd_part part, const dd_vocab *v
   if (source.is_directory) {
     status = directory_text(out, &source, vocab, &n_train, &n_val, cb, err);
   } else {
-    status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, err);
+    status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, cb, err);
     cut(source.corpus, out->n, &n_train, &n_val);
   }
   dd_source_close(&source);

@@ -2,8 +2,6 @@
 #include "core/philox.h"
 #include <stdlib.h>
 
-int dd_should_stop(const dd_callbacks *cb) { return cb && cb->should_stop ? cb->should_stop(cb->user) : 0; }
-
 static int create(dd_evaluator *e, dd_error *err) {
   const size_t N = (size_t)(e->B * e->T);
   e->idx = malloc(N * sizeof *e->idx);

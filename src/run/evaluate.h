@@ -28,6 +28,4 @@ int dd_evaluate_spread(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t 
 /** nanoGPT's estimate: `batches` random batches; Philox counter (sequence, batch, 4 << 24 | split, iter). */
 int dd_evaluate_random(dd_evaluator *e, const uint16_t *tok, int64_t n, int64_t batches, uint32_t split, int64_t iter,
                        double *mean, dd_error *err);
-/** 1 when the caller of the library asks to stop (and 2: to save and go on). */
-int dd_should_stop(const dd_callbacks *cb);
 #endif

@@ -19,7 +19,7 @@ int dd_generator_open(dd_generator *q, dd_infer *g, const dd_vocab *vocab, const
   *q = (dd_generator){.g = g, .vocab = vocab, .s = s};
   uint16_t *ids = NULL;
   const char *prompt = *s->prompt ? s->prompt : "\n";
-  int rc = dd_vocab_encode(vocab, prompt, strlen(prompt), "the prompt", &ids, &q->n_prompt, err);
+  int rc = dd_vocab_encode(vocab, prompt, strlen(prompt), "the prompt", &ids, &q->n_prompt, NULL, err);
   if (rc && !dd_settings_is_set(s, DD_SETTING_prompt)) { /* the default prompt is no text of this vocabulary */
     rc = DD_OK;
     q->n_prompt = 1;

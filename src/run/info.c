@@ -37,7 +37,7 @@ int dd_info(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
     dd_say(cb, DD_INFO, "processors  %d allowed, %d physical cores, no cgroup quota", dd_machine_cpus(),
            dd_machine_cores(""));
   dd_say(cb, DD_INFO, "FMA peak    %.0f GFLOP/s per thread, measured now", dd_machine_peak(k, 20) / 1e9);
-  dd_say(cb, DD_INFO, "memory      %.1f GB free, %d NUMA node%s%s", (double)dd_machine_free_memory() / 1e9,
+  dd_say(cb, DD_INFO, "memory      %.1f GB free, %d NUMA node%s%s", (double)dd_machine_free_memory("") / 1e9,
          dd_numa_nodes(), dd_numa_nodes() > 1 ? "s" : "",
 #ifdef DD_HAVE_NUMA
          " (libnuma)"

@@ -121,7 +121,7 @@ static void size_text(char *out, size_t size, double bytes) {
 static int estimate(dd_job *j, dd_error *err) {
   const dd_settings *s = j->s;
   const dd_model_options o = model_options(j);
-  const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads), left = dd_machine_free_memory();
+  const uint64_t left = dd_machine_free_memory("");
   const double per_token = dd_flops_per_token(&o.shape, o.T);
   const double tokens = (double)(o.B * o.T * o.accumulation) * (double)s->max_iters;
   const double evals = (double)(s->max_iters / s->eval_interval + 1);
@@ -131,9 +131,13 @@ static int estimate(dd_job *j, dd_error *err) {
   dd_layout l;
   int rc = dd_layout_create(&l, &o.shape, err);
   if (rc) return rc;
+  /* What is still to come: the model, batches, and the copy that a checkpoint is written from. */
+  const uint64_t batches = (uint64_t)(o.B * o.T) * (4 * sizeof *j->idx + sizeof(double));
+  const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + (uint64_t)l.parameters * 12;
+  const uint64_t all = bytes + dd_machine_used_memory();
   char time[32], memory[32], disk[32];
   dd_duration_text(time, sizeof time, seconds);
-  size_text(memory, sizeof memory, (double)bytes);
+  size_text(memory, sizeof memory, (double)all);
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
          (double)l.parameters / 1e6, memory, disk, time);
@@ -142,8 +146,8 @@ static int estimate(dd_job *j, dd_error *err) {
     dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");
   if (left && bytes > left)
     return dd_fail(err, DD_E_RUNTIME,
-                   "this run needs %.2f GB of memory and %.2f GB are free; halve --batch-size and "
-                   "double --gradient-accumulation-steps",
+                   "this run needs %.3g GB of memory and %.3g GB may be taken; halve --batch-size and double "
+                   "--gradient-accumulation-steps, use fewer threads (-t), or raise the limit (ulimit, cgroup)",
                    (double)bytes / 1e9, (double)left / 1e9);
   return DD_OK;
 }
@@ -213,27 +217,41 @@ static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   return DD_OK;
 }
 
-static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
-  int rc;
-  if (!c) {
-    j->state = (dd_run_state){
-        .evaluated = -1, .best_val_loss = INFINITY, .best_iter = -1, .train_loss = INFINITY, .val_loss = INFINITY};
-    dd_rates_start(j->rates, &j->state.schedule);
-    snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
-    snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
-    dd_model_init(j->m, j->s->init_std);
-    j->saved = -1;
-    return DD_OK;
-  }
+void dd_job_begin(dd_job *j) {
+  j->state = (dd_run_state){.evaluated = -1,
+                            .best_val_loss = INFINITY,
+                            .best_iter = -1,
+                            .train_loss = INFINITY,
+                            .val_loss = INFINITY,
+                            .guard = {.anchor = -1}};
+  dd_rates_start(j->rates, &j->state.schedule);
+  snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
+  snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
+  dd_model_init(j->m, j->s->init_std);
+  j->saved = -1;
+}
+
+int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
   j->state = *dd_checkpoint_state(c);
   dd_rates_resume(j->rates, &j->state.schedule);
   snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
-  if ((rc = dd_checkpoint_load(c, j->m, err))) return rc;
+  const int rc = dd_checkpoint_load(c, j->m, err);
+  if (rc) return rc;
   j->saved = j->state.iter;
-  if (j->state.iter > j->s->max_iters)
+  dd_model_set_update(j->m, j->state.guard.updates, j->s->beta1, j->s->beta2);
+  return DD_OK;
+}
+
+static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
+  if (!c) {
+    dd_job_begin(j);
+    return DD_OK;
+  }
+  if (dd_checkpoint_state(c)->iter > j->s->max_iters)
     return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
-                   (long long)j->state.iter, (long long)j->s->max_iters);
-  dd_model_set_update(j->m, j->state.iter, j->s->beta1, j->s->beta2);
+                   (long long)dd_checkpoint_state(c)->iter, (long long)j->s->max_iters);
+  const int rc = dd_job_load(j, c, err);
+  if (rc) return rc;
   dd_say(j->cb, DD_INFO, "%s %s at iteration %lld", j->s->eval_only ? "evaluating" : "resuming", dd_rundir_path(j->dir),
          (long long)j->state.iter);
   return j->s->eval_only ? DD_OK : dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
@@ -286,16 +304,27 @@ static int open_buffers(dd_job *j, dd_error *err) {
   return DD_OK;
 }
 
+/* Without --out a resume looks where the run that is meant has been written. */
+static void find_out(dd_job *j, const dd_settings *given) {
+  char full[PATH_MAX]; /* the name that dd_source_open made of it when the run began */
+  if (*j->s->out) return;
+  default_out(j->s, realpath(j->s->data, full) ? full : j->s->data);
+  /* the default job may have found only its stand-in */
+  if (!dd_settings_is_set(given, DD_SETTING_data) && !dd_is_dir(j->s->out)) default_out(j->s, "kjv");
+}
+
+/* --auto-resume: any checkpoint, even a damaged one, means to continue; what a start without one left is replaced. */
+static void decide_resume(const dd_job *j, dd_settings *given) {
+  char path[4096];
+  if (!dd_is_dir(j->s->out)) return;
+  if (dd_run_find_checkpoint(j->s->out, "latest", path, sizeof path, NULL) == DD_E_USAGE) given->overwrite = true;
+  else given->resume = true;
+}
+
 static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
   int rc;
   if (given->resume) {
-    /* The run directory first: its checkpoint says what the run is. */
-    char full[PATH_MAX]; /* the name that dd_source_open made of it when the run began */
-    if (!*j->s->out) {
-      default_out(j->s, realpath(j->s->data, full) ? full : j->s->data);
-      /* the default job may have found only its stand-in */
-      if (!dd_settings_is_set(given, DD_SETTING_data) && !dd_is_dir(j->s->out)) default_out(j->s, "kjv");
-    }
+    find_out(j, given); /* the run directory first: its checkpoint says what the run is */
     if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;
@@ -326,7 +355,20 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
   if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   *j->s = *given;
   dd_checkpoint *c = NULL;
-  const int rc = open_all(j, given, &c, err);
+  dd_settings *decided = NULL;
+  if (given->auto_resume) {
+    const int rc = dd_settings_check(given, err);
+    if (rc) return rc;
+    decided = dd_settings_create();
+    if (!decided) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+    *decided = *given;
+    char *const out = j->s->out, *const asked = decided->out;
+    find_out(j, given);
+    decide_resume(j, decided);
+    if (!decided->resume) memcpy(out, asked, sizeof j->s->out); /* named after the text that is found */
+  }
+  const int rc = open_all(j, decided ? decided : given, &c, err);
+  dd_settings_destroy(decided);
   dd_checkpoint_close(c);
   return rc;
 }
@@ -350,7 +392,9 @@ int dd_job_save(dd_job *j, dd_error *err) {
   st.elapsed_s += dd_now() - j->started;
   int rc = dd_rundir_checkpoint_path(j->dir, st.iter, path, sizeof path, err);
   if (!rc) rc = dd_checkpoint_save(path, j->m, &st, j->s, &j->data->vocab, err);
-  if (!rc) rc = dd_rundir_publish(j->dir, st.iter, st.best_iter == st.iter, (int)j->s->keep_checkpoints, err);
+  /* What a rollback goes back to stays, however many checkpoints were asked for since. */
+  const int keep = j->s->on_nan == DD_ON_NAN_ROLLBACK && st.guard.anchor != st.iter ? 0 : (int)j->s->keep_checkpoints;
+  if (!rc) rc = dd_rundir_publish(j->dir, st.iter, st.best_iter == st.iter, keep, err);
   if (!rc) j->saved = st.iter;
   return rc;
 }

@@ -37,7 +37,10 @@ static int check_free(const char *dir, int overwrite, dd_error *err) {
   return DD_OK;
 }
 
-static int write_ids(const char *dir, const char *file, const uint16_t *ids, int64_t n, dd_error *err) {
+enum { POLL_TOKENS = 1 << 20 }; /* a multiple of what a block holds */
+
+static int write_ids(const char *dir, const char *file, const uint16_t *ids, int64_t n, const dd_callbacks *cb,
+                     dd_error *err) {
   char path[4200];
   int status = dd_path_join(path, sizeof path, dir, file, err);
   if (status) return status;
@@ -51,17 +54,19 @@ static int write_ids(const char *dir, const char *file, const uint16_t *ids, int
       block[used++] = (unsigned char)(ids[i] >> 8);
     }
     status = dd_atomic_write(&a, block, used, err);
+    if (!status && i % POLL_TOKENS == 0) status = dd_check_stop(cb, "writing", path, err);
   }
   if (!status) status = dd_atomic_commit(&a, err);
   if (status) dd_atomic_abort(&a);
   return status;
 }
 
-static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, dd_error *err) {
+static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, const dd_callbacks *cb,
+                      dd_error *err) {
   char path[4200], sha256[65], xxh3[33];
   int status = dd_path_join(path, sizeof path, dir, "meta.json", err);
   if (status) return status;
-  dd_sha256_hex(source->text, source->size, sha256);
+  if ((status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err))) return status;
   dd_hash_hex(source->text, source->size, xxh3);
   json_t *meta =
       json_pack("{s:s, s:s, s:I, s:I, s:s, s:{s:s, s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "name", d->name,
@@ -101,9 +106,9 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
       (status = check_free(dir, s->overwrite, err)) != 0 ||
       (status = dd_dataset_from_source(&d, &source, tokenizer, cb, err)) != 0 ||
       (status = dd_make_dirs(dir, err)) != 0 ||
-      (status = write_ids(dir, "train.bin", d->train, d->n_train, err)) != 0 ||
-      (status = write_ids(dir, "val.bin", d->val, d->n_val, err)) != 0 ||
-      (status = write_meta(dir, d, &source, err)) != 0)
+      (status = write_ids(dir, "train.bin", d->train, d->n_train, cb, err)) != 0 ||
+      (status = write_ids(dir, "val.bin", d->val, d->n_val, cb, err)) != 0 ||
+      (status = write_meta(dir, d, &source, cb, err)) != 0)
     goto done;
   dd_say(cb, DD_INFO,
       "%s: %s vocabulary of %d, train.bin %" PRId64 " tokens, val.bin %" PRId64 " tokens, meta.json; train on it with "

@@ -15,6 +15,7 @@
 static const char *const choices_TOKENIZERS[] = {DD_TOKENIZERS(ROW_NAME) NULL};
 static const char *const choices_COMPARES[] = {DD_COMPARES(ROW_NAME) NULL};
 static const char *const choices_DEPTHS[] = {DD_DEPTHS(ROW_NAME) NULL};
+static const char *const choices_ON_NANS[] = {DD_ON_NANS(ROW_NAME) NULL};
 static const char *const choices_CHECKPOINTS[] = {DD_CHECKPOINTS(ROW_NAME) NULL};
 static const char *const choices_OVERFLOWS[] = {DD_OVERFLOWS(ROW_NAME) NULL};
 static const char *const choices_WEIGHTS[] = {DD_WEIGHTS(ROW_NAME) NULL};

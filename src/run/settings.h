@@ -14,6 +14,7 @@
 #define DD_ENUM_ROW(list, id, name) DD_##list##_##id,
 enum dd_tokenizer_id { DD_TOKENIZERS(DD_ENUM_ROW) DD_TOKENIZER_COUNT };
 enum dd_compare_id { DD_COMPARES(DD_ENUM_ROW) DD_COMPARE_COUNT };
+enum dd_on_nan_id { DD_ON_NANS(DD_ENUM_ROW) DD_ON_NAN_COUNT };
 enum dd_depth_id { DD_DEPTHS(DD_ENUM_ROW) DD_DEPTH_COUNT };
 enum dd_checkpoint_id { DD_CHECKPOINTS(DD_ENUM_ROW) DD_CHECKPOINT_COUNT };
 enum dd_overflow_id { DD_OVERFLOWS(DD_ENUM_ROW) DD_OVERFLOW_COUNT };

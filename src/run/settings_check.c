@@ -8,7 +8,7 @@ static const enum dd_setting_id harmless[] = {
     DD_SETTING_eval_only,    DD_SETTING_tier,             DD_SETTING_threads,             DD_SETTING_slice,
     DD_SETTING_recompute,    DD_SETTING_log_interval,     DD_SETTING_checkpoint_interval, DD_SETTING_keep_checkpoints,
     DD_SETTING_sample_chars, DD_SETTING_prompt,           DD_SETTING_temperature,         DD_SETTING_top_k,
-    DD_SETTING_overflow,     DD_SETTING_weights,
+    DD_SETTING_overflow,     DD_SETTING_weights,          DD_SETTING_auto_resume,
 };
 
 bool dd_setting_is_harmless(int id) {
@@ -47,6 +47,9 @@ int dd_settings_check(const dd_settings *s, dd_error *err) {
                    "warm-up", (long long)s->lr_decay_iters, (long long)s->warmup_iters);
   if (s->resume && s->overwrite)
     return dd_fail(err, DD_E_USAGE, "resume and overwrite exclude each other: continue the run, or replace it?");
+  if (s->auto_resume && (s->resume || s->overwrite))
+    return dd_fail(err, DD_E_USAGE, "auto_resume decides whether to continue or to begin: leave out %s",
+                   s->resume ? "resume" : "overwrite");
   return DD_OK;
 }
 

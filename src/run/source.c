@@ -53,7 +53,7 @@ int dd_source_open(dd_source *s, const char *spec, const dd_callbacks *cb, dd_er
   base_name(absolute, s->name, sizeof s->name);
   s->is_directory = dd_is_dir(s->spec);
   if (s->is_directory) return DD_OK;
-  return dd_file_read_all(s->spec, DD_SOURCE_MAX_BYTES, &s->text, &s->size, err);
+  return dd_file_read_polled(s->spec, DD_SOURCE_MAX_BYTES, cb, &s->text, &s->size, err);
 }
 
 void dd_source_close(dd_source *s) {

@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <string.h>
 
-/* Micro-batch `micro` of step `it`: window starts are addresses (randomness contract, training batches). */
+/* Micro-batch `micro` of step `it`: window starts are addresses (randomness contract, training batches); after a
+ * rollback at other ones. */
 static void fill_batch(dd_job *j, int64_t it, int64_t micro) {
   const int64_t B = j->m->o.B, T = j->m->o.T;
   for (int64_t b = 0; b < B; b++) {
     uint32_t x[4];
-    dd_philox(x, j->s->seed, (uint32_t)(micro * B + b), 0, (uint32_t)DD_PURPOSE_BATCH << 24, (uint32_t)it);
+    dd_philox(x, j->s->seed, (uint32_t)(micro * B + b), (uint32_t)j->state.guard.redraw,
+              (uint32_t)DD_PURPOSE_BATCH << 24, (uint32_t)it);
     const uint16_t *tok = j->data->train + dd_philox_below(x, j->data->n_train - T);
     for (int64_t t = 0; t < T; t++) {
       j->idx[b * T + t] = tok[t];
@@ -51,15 +53,27 @@ static const char *first_bad_tensor(const dd_model *m, const float *flat) {
   return NULL;
 }
 
-static int diverged(const dd_job *j, int64_t it, double loss, dd_error *err) {
+/* What is wrong with an iteration, in words: "loss nan, first non-finite gradient in wte". */
+static void describe(const dd_job *j, double loss, double norm, char *out, size_t size) {
   const char *where = first_bad_tensor(j->m, j->m->grad);
   char text[32];
   snprintf(text, sizeof text, "%g", loss);
   if (isnan(loss)) snprintf(text, sizeof text, "nan"); /* its sign is the processor's */
+  if (!where && isfinite(norm) && isfinite(loss)) snprintf(out, size, "loss %s, gradient norm %g", text, norm);
+  else
+    snprintf(out, size, "loss %s, first non-finite gradient in %s", text, where ? where : "none of the tensors");
+}
+
+static int diverged(const dd_job *j, int64_t it, double loss, double norm, dd_error *err) {
+  const dd_guard_state *g = &j->state.guard;
+  char what[160], tries[96] = "";
+  describe(j, loss, norm, what, sizeof what);
+  if (g->in_row) snprintf(tries, sizeof tries, " after %lld skipped updates in a row", (long long)g->in_row);
+  if (g->rollbacks) snprintf(tries, sizeof tries, " after %lld rollbacks", (long long)g->rollbacks);
   return dd_fail(err, DD_E_DIVERGED,
-                 "training diverged at iteration %lld: loss %s, first non-finite gradient in %s; the weights were not "
-                 "updated and %s a lower --lr or a smaller --grad-clip",
-                 (long long)it, text, where ? where : "none of the tensors",
+                 "training diverged at iteration %lld%s: %s; the weights were not updated and %s a lower --lr or a "
+                 "smaller --grad-clip",
+                 (long long)it, tries, what,
                  j->saved >= 0 ? "the last checkpoint is good: resume from it with"
                                : "no checkpoint was saved yet: start again with --overwrite and");
 }
@@ -79,12 +93,23 @@ static int diverged_in_eval(const dd_job *j, int64_t it, double train, double va
       j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
+static json_t *real_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }
+
+/* Steals the record. */
+static int append_record(dd_job *j, json_t *o, dd_error *err) {
+  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
+  const int rc = dd_metrics_append(j->metrics, o, err);
+  json_decref(o);
+  return rc;
+}
+
 /* rates: of sites, when they need not have one; else NULL. */
 static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_error *err) {
   if (j->cb && j->cb->step) j->cb->step(j->cb->user, r);
-  json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "type", "step", "iter", (json_int_t)r->iter,
-                        "loss", r->loss, "lr", r->lr, "dropout", r->dropout, "grad_norm", r->grad_norm, "ms_per_iter",
-                        r->ms_per_iter, "tokens_per_s", r->tokens_per_s, "elapsed_s", r->elapsed_s);
+  json_t *o = json_pack("{s:s, s:I, s:o, s:f, s:f, s:o, s:f, s:f, s:f}", "type", "step", "iter", (json_int_t)r->iter,
+                        "loss", real_or_null(r->loss), "lr", r->lr, "dropout", r->dropout, "grad_norm",
+                        real_or_null(r->grad_norm), "ms_per_iter", r->ms_per_iter, "tokens_per_s", r->tokens_per_s,
+                        "elapsed_s", r->elapsed_s);
 #define RATE_KEY(id, name) name, rates[DD_DROPOUT_SITE_##id],
   static_assert(DD_SITES == 4, "a format below has four rates");
   if (o && rates &&
@@ -92,10 +117,7 @@ static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_
     json_decref(o);
     o = NULL;
   }
-  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
-  const int rc = dd_metrics_append(j->metrics, o, err);
-  json_decref(o);
-  return rc;
+  return append_record(j, o, err);
 }
 
 /* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
@@ -118,10 +140,7 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                         (json_int_t)r.iter, "train_loss", r.train_loss, "val_loss", r.val_loss, "best_val_loss",
                         r.best_val_loss, "best_iter", (json_int_t)r.best_iter, "improved", r.improved, "dropout",
                         r.dropout, "fingerprint", r.fingerprint, "seconds", r.seconds, "elapsed_s", r.elapsed_s);
-  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
-  const int rc = dd_metrics_append(j->metrics, o, err);
-  json_decref(o);
-  return rc;
+  return append_record(j, o, err);
 }
 
 /* The end of a run that has no end: who reads metrics.jsonl is told. The reason it is returned for comes before a
@@ -158,17 +177,78 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
   return log_eval(j, 1, *seconds, err);
 }
 
+/* Where weights or moments are no numbers: that is no state to save. */
+static const char *bad_state(const dd_job *j) {
+  const char *where = first_bad_tensor(j->m, j->m->param);
+  if (!where) where = first_bad_tensor(j->m, j->m->m);
+  return where ? where : first_bad_tensor(j->m, j->m->v);
+}
+
+static int save(dd_job *j, dd_error *err) {
+  const char *where = bad_state(j);
+  if (!where) return dd_job_save(j, err);
+  return dd_fail(err, DD_E_DIVERGED,
+                 "training diverged before iteration %lld: first non-finite weight or moment in %s; this was not "
+                 "saved; %s a lower --lr or a smaller --grad-clip",
+                 (long long)j->state.iter, where,
+                 j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+}
+
 /* Save before leaving because of a request; the reason stays the request unless saving fails. */
 static int stop_and_save(dd_job *j, dd_error *err) {
+  const char *said = "checkpoint saved in";
   if (j->saved != j->state.iter) {
     dd_error e;
-    const int rc = dd_job_save(j, &e);
-    if (rc) return dd_fail(err, (dd_status)rc, "%s", e.message);
+    const int rc = save(j, &e);
+    /* A run that would now go back leaves that to its resume. */
+    if (rc == DD_E_DIVERGED && j->s->on_nan == DD_ON_NAN_ROLLBACK && j->saved >= 0) said = "older checkpoint kept in";
+    else if (rc) return dd_fail(err, (dd_status)rc, "%s", e.message);
   }
   return dd_fail(err, DD_E_STOPPED,
-                 "stopped on request at iteration %lld of %lld, checkpoint saved in %s; continue with "
+                 "stopped on request at iteration %lld of %lld, %s %s; continue with "
                  "`dd-cpu train --resume --out %s`",
-                 (long long)j->state.iter, (long long)j->s->max_iters, dd_rundir_path(j->dir), dd_rundir_path(j->dir));
+                 (long long)j->state.iter, (long long)j->s->max_iters, said, dd_rundir_path(j->dir),
+                 dd_rundir_path(j->dir));
+}
+
+/* An update that is left out: told, counted, recorded. DD_E_DIVERGED when it is one too many. */
+static int skip(dd_job *j, dd_verdict why, double loss, double norm, double limit, dd_error *err) {
+  dd_guard_state *g = &j->state.guard;
+  const int64_t it = j->state.iter;
+  const char *where = first_bad_tensor(j->m, j->m->grad);
+  char what[160];
+  if (why == DD_OUTLIER) snprintf(what, sizeof what, "gradient norm %.4g is above %.4g", norm, limit);
+  else describe(j, loss, norm, what, sizeof what);
+  dd_guard_skipped(g);
+  dd_say(j->cb, DD_WARNING, "iteration %lld: update skipped, %s (%lld skipped so far)", (long long)it, what,
+         (long long)g->skipped);
+  int rc = append_record(j,
+                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:I}", "type", "skip", "iter", (json_int_t)it,
+                                   "why", why == DD_OUTLIER ? "outlier" : "not finite", "loss", real_or_null(loss),
+                                   "grad_norm", real_or_null(norm), "limit", real_or_null(limit), "tensor",
+                                   where ? json_string(where) : json_null(), "skipped", (json_int_t)g->skipped),
+                         err);
+  if (!rc && g->in_row >= j->s->max_skips) rc = diverged(j, it, loss, norm, err);
+  return rc;
+}
+
+/* Back to the newest planned checkpoint; *err says why. DD_E_DIVERGED, with that, when it was tried too often. */
+static int roll_back(dd_job *j, dd_error *err) {
+  const long long from = (long long)j->state.iter;
+  if (j->state.guard.rollbacks >= j->s->max_skips) return DD_E_DIVERGED;
+  dd_error why = *err;
+  int rc = dd_job_rollback(j, err);
+  if (rc) return rc;
+  const dd_run_state *st = &j->state;
+  char *tail = strstr(why.message, "; ");
+  if (tail) *tail = '\0'; /* the advice */
+  dd_say(j->cb, DD_WARNING, "%.600s; back to iteration %lld and on with other batches (rollback %lld)", why.message,
+         (long long)st->iter, (long long)st->guard.redraw);
+  if (st->evaluated == st->iter && (rc = log_eval(j, 0, 0, err))) return rc;
+  return append_record(j,
+                       json_pack("{s:s, s:I, s:I, s:I}", "type", "rollback", "iter", (json_int_t)st->iter, "from",
+                                 (json_int_t)from, "rollbacks", (json_int_t)st->guard.redraw),
+                       err);
 }
 
 typedef struct pace { /* speed since the last record, evaluations left out */
@@ -198,69 +278,102 @@ static dd_step_record step_record(const dd_job *j, int64_t it, double loss, doub
   return r;
 }
 
-static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
+/* Is this iteration one whose checkpoint follows from the settings and the losses? */
+static int is_planned(const dd_job *j) {
+  const dd_run_state *st = &j->state;
+  const int64_t every = j->s->checkpoint_interval, it = st->iter;
+  if (it == 0) return 0;
+  if (every > 0 && it % every == 0) return 1;
+  return st->evaluated == it && (st->best_iter == it || it >= j->s->max_iters || every == 0);
+}
+
+/* One iteration. *save_asked: a checkpoint was asked for and not yet made. *done: it was the last. */
+static int iterate(dd_job *j, pace *p, int *save_asked, int *done, dd_train_result *out, dd_error *err) {
   const dd_settings *s = j->s;
   dd_run_state *st = &j->state;
+  const int64_t it = st->iter;
+  const int last = it >= s->max_iters;
+  int rc, improved;
+  if ((it % s->eval_interval == 0 || last) && st->evaluated != it) {
+    const double t = dd_now();
+    rc = evaluate(j, it, &improved, &p->eval_seconds, err);
+    if (rc == DD_E_STOPPED) return stop_and_save(j, err);
+    if (rc) return rc;
+    *save_asked |= j->evaluator.save_asked;
+    j->evaluator.save_asked = 0;
+    p->since += dd_now() - t;
+  }
+  double loss = 0, limit;
+  dd_dropout_rates rates;
+  const double rate = dd_rates_at(j->rates, &st->schedule, it, &rates);
+  const double lr = dd_learning_rate(&j->lr, it);
+  if (j->meddle) j->meddle(j, NULL);
+  rc = gradients(j, it, &rates, &loss, save_asked, err);
+  if (rc == DD_E_STOPPED) return stop_and_save(j, err);
+  if (j->meddle) j->meddle(j, &loss);
+  const double norm = dd_model_grad_norm(j->m);
+  const dd_verdict verdict = dd_guard_judge(s, &st->guard, loss, norm, &limit);
+  /* Skipping does not help weights that are bad already. */
+  const int bad = verdict == DD_NOT_FINITE && (s->on_nan == DD_ON_NAN_STOP || first_bad_tensor(j->m, j->m->param));
+  if (bad) return diverged(j, it, loss, norm, err);
+  /* The state before this update, now that its weights are known to give finite gradients, or a finite evaluation. */
+  if (verdict != DD_NOT_FINITE || st->evaluated == it) {
+    const int planned = is_planned(j);
+    if (planned && it > st->guard.anchor) st->guard.anchor = it, st->guard.rollbacks = 0;
+    if ((planned || *save_asked) && j->saved != it) {
+      const double t = dd_now();
+      if ((rc = save(j, err))) return rc;
+      p->since += dd_now() - t;
+    }
+    *save_asked = 0;
+  }
+  out->final_loss = loss;
+  if (last) *done = 1; /* no update, so nothing to skip */
+  else if (verdict == DD_NOT_FINITE && s->on_nan == DD_ON_NAN_ROLLBACK) return diverged(j, it, loss, norm, err);
+  else if (verdict != DD_FIT) {
+    if ((rc = skip(j, verdict, loss, norm, limit, err))) return rc;
+  } else {
+    dd_model_update(j->m,
+                    &(dd_update){.lr = lr,
+                                 .beta1 = s->beta1,
+                                 .beta2 = s->beta2,
+                                 .eps = 1e-8,
+                                 .weight_decay = s->weight_decay,
+                                 .clip = s->grad_clip},
+                    norm);
+    dd_guard_applied(s, &st->guard, norm);
+  }
+  p->iters++;
+  if (it % s->log_interval == 0 || last) {
+    const dd_step_record r = step_record(j, it, loss, lr, rate, norm, p);
+    if ((rc = log_step(j, &r, j->rates->varies ? rates.site : NULL, err))) return rc;
+    p->since = dd_now();
+    p->iters = 0;
+  }
+  st->iter += !last;
+  return DD_OK;
+}
+
+static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
+  dd_run_state *st = &j->state;
   pace p = {.since = dd_now()};
-  if (s->eval_only) {
+  int rc = DD_OK, save_asked = 0, done = 0;
+  if (j->s->eval_only) {
     int improved;
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter) { /* resumed just after an evaluation: its record was cut off with what followed */
-    int rc = log_eval(j, 0, 0, err);
-    if (rc) return rc;
-  }
-  for (;; st->iter++) {
-    const int64_t it = st->iter;
-    const int last = it >= s->max_iters;
-    int rc, improved = 0, save = 0;
-    double seconds = 0;
-    if ((it % s->eval_interval == 0 || last) && st->evaluated != it) {
-      const double t = dd_now();
-      rc = evaluate(j, it, &improved, &seconds, err);
-      if (rc == DD_E_STOPPED) return stop_and_save(j, err);
-      if (rc) return rc;
-      p.eval_seconds = seconds;
-      save = j->evaluator.save_asked || (it > 0 && (improved || last || s->checkpoint_interval == 0));
-      j->evaluator.save_asked = 0;
-      p.since += dd_now() - t;
-    }
-    if (s->checkpoint_interval > 0 && it > 0 && it % s->checkpoint_interval == 0) save = 1;
-    double loss = 0;
-    dd_dropout_rates rates;
-    const double rate = dd_rates_at(j->rates, &st->schedule, it, &rates);
-    const double lr = dd_learning_rate(&j->lr, it);
-    rc = gradients(j, it, &rates, &loss, &save, err);
-    if (rc == DD_E_STOPPED) return stop_and_save(j, err);
-    const double norm = dd_model_grad_norm(j->m);
-    if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
-    /* The state before this update, now that its weights are known to give finite gradients. */
-    if (save && j->saved != it) {
-      const double t = dd_now();
-      if ((rc = dd_job_save(j, err))) return rc;
-      p.since += dd_now() - t;
-    }
-    out->final_loss = loss;
-    if (!last) {
-      dd_model_update(j->m,
-                      &(dd_update){.lr = lr,
-                                   .beta1 = s->beta1,
-                                   .beta2 = s->beta2,
-                                   .eps = 1e-8,
-                                   .weight_decay = s->weight_decay,
-                                   .clip = s->grad_clip},
-                      norm);
-    }
-    p.iters++;
-    if (it % s->log_interval == 0 || last) {
-      const dd_step_record r = step_record(j, it, loss, lr, rate, norm, &p);
-      if ((rc = log_step(j, &r, j->rates->varies ? rates.site : NULL, err))) return rc;
+  if (st->evaluated == st->iter) /* resumed just after an evaluation: its record was cut off with what followed */
+    rc = log_eval(j, 0, 0, err);
+  while (!rc && !done) {
+    rc = iterate(j, &p, &save_asked, &done, out, err);
+    if (rc == DD_E_DIVERGED && j->s->on_nan == DD_ON_NAN_ROLLBACK) {
+      rc = roll_back(j, err);
       p.since = dd_now();
       p.iters = 0;
     }
-    if (last) return DD_OK;
   }
+  return rc;
 }
 
 /* A taste of the result: sample_chars tokens after the prompt, from the final weights. */
@@ -277,24 +390,30 @@ static int taste(dd_job *j, dd_error *err) {
   return rc;
 }
 
+int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
+  dd_error local;
+  j->started = dd_now();
+  int rc = loop(j, r, err ? err : &local);
+  if (rc == DD_E_DIVERGED) log_diverged(j);
+  r->iter = j->state.iter;
+  r->train_loss = j->state.train_loss;
+  r->val_loss = j->state.val_loss;
+  r->best_val_loss = j->state.best_val_loss;
+  r->best_iter = j->state.best_iter;
+  r->skipped = j->state.guard.skipped;
+  r->rollbacks = j->state.guard.redraw;
+  r->seconds = dd_now() - j->started;
+  dd_model_fingerprint(j->m, r->fingerprint);
+  if (j->dir) snprintf(r->run_dir, sizeof r->run_dir, "%s", dd_rundir_path(j->dir));
+  if (!rc && !j->s->eval_only) rc = taste(j, err);
+  return rc;
+}
+
 int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *out, dd_error *err) {
   dd_job j;
   dd_train_result r = {0};
   int rc = dd_job_open(&j, given, cb, err);
-  if (!rc && !given->dry_run) {
-    j.started = dd_now();
-    rc = loop(&j, &r, err);
-    if (rc == DD_E_DIVERGED) log_diverged(&j);
-    r.iter = j.state.iter;
-    r.train_loss = j.state.train_loss;
-    r.val_loss = j.state.val_loss;
-    r.best_val_loss = j.state.best_val_loss;
-    r.best_iter = j.state.best_iter;
-    r.seconds = dd_now() - j.started;
-    dd_model_fingerprint(j.m, r.fingerprint);
-    if (j.dir) snprintf(r.run_dir, sizeof r.run_dir, "%s", dd_rundir_path(j.dir));
-    if (!rc && !given->eval_only) rc = taste(&j, err);
-  }
+  if (!rc && !given->dry_run) rc = dd_job_train(&j, &r, err);
   dd_error closing;
   const int rc_close = dd_job_close(&j, &closing);
   if (!rc && rc_close) rc = dd_fail(err, (dd_status)rc_close, "%s", closing.message);

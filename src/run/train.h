@@ -26,6 +26,10 @@ typedef struct dd_job {
   int64_t saved;  /* iteration of the newest checkpoint of this run, -1: none */
   double peak;    /* FLOP/s of all threads, measured at the start */
   double started; /* dd_now() when training began */
+  /* For tests: called in every iteration before its gradients are computed (loss NULL) and after, before they are
+   * judged. */
+  void (*meddle)(struct dd_job *j, double *loss);
+  void *meddle_user;
 } dd_job;
 
 /** Settings (with --resume: those of the run, then what was given now), data, tier, threads, memory estimate; then,
@@ -35,4 +39,12 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
 int dd_job_close(dd_job *j, dd_error *err);
 /** Write a checkpoint of the current state and publish it. */
 int dd_job_save(dd_job *j, dd_error *err);
+/** The state at the beginning: initial parameters. */
+void dd_job_begin(dd_job *j);
+/** Parameters, optimizer and state of a checkpoint. */
+int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err);
+/** Back to the state of j->state.guard.anchor, on disk too; the next iterations draw other batches. */
+int dd_job_rollback(dd_job *j, dd_error *err);
+/** dd_train between opening and closing: the loop and the text at the end. */
+int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err);
 #endif

@@ -82,7 +82,15 @@ static int fail_utf8(const char *text, size_t at, const char *source, dd_error *
                  source, (unsigned)(unsigned char)text[at], at, line);
 }
 
-int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source, dd_error *err) {
+/* Look at should_stop when the loop passes another 4 MB of text. */
+static int poll_at(size_t i, size_t *next, const dd_callbacks *cb, const char *source, dd_error *err) {
+  if (i < *next) return DD_OK;
+  *next += (size_t)1 << 22;
+  return i ? dd_check_stop(cb, "reading", source, err) : DD_OK;
+}
+
+int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source,
+                       const dd_callbacks *cb, dd_error *err) {
   *v = (dd_vocab){.kind = kind};
   if (kind == DD_VOCAB_BYTE) {
     v->size = 256;
@@ -92,8 +100,9 @@ int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t
   unsigned char *seen = calloc(CODE_LIMIT, 1);
   if (!seen) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
   int status = DD_OK, size = 0;
-  for (size_t i = 0, length; i < n; i += length) {
+  for (size_t i = 0, next = 0, length; i < n; i += length) {
     uint32_t code;
+    if ((status = poll_at(i, &next, cb, source, err))) goto done;
     length = dd_utf8_decode(text + i, n - i, &code);
     if (length == 0) {
       status = fail_utf8(text, i, source, err);
@@ -137,7 +146,7 @@ static int fail_unknown(const char *text, size_t at, size_t length, uint32_t cod
 }
 
 int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *source, uint16_t **ids, int64_t *count,
-                    dd_error *err) {
+                    const dd_callbacks *cb, dd_error *err) {
   *ids = NULL;
   *count = 0;
   if (v->kind == DD_VOCAB_NUMBER)
@@ -162,8 +171,9 @@ int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *s
   for (int i = 0; i < v->size; i++) id_of[v->code[i]] = (uint16_t)i;
   int status = DD_OK;
   int64_t made = 0;
-  for (size_t i = 0, length; i < n; i += length) {
+  for (size_t i = 0, next = 0, length; i < n; i += length) {
     uint32_t code = 0;
+    if ((status = poll_at(i, &next, cb, source, err))) break;
     length = dd_utf8_decode(text + i, n - i, &code);
     if (length == 0) status = fail_utf8(text, i, source, err);
     else if (id_of[code] == NO_ID) status = fail_unknown(text, i, length, code, source, err);

@@ -30,14 +30,15 @@ size_t dd_utf8_decode(const char *s, size_t n, uint32_t *code);
 size_t dd_utf8_encode(uint32_t code, char out[4]);
 
 /** The vocabulary of a text; `source` names the text in errors (DD_E_CORRUPT with the offset of the first bad byte;
- *  DD_E_USAGE above DD_VOCAB_MAX). */
-int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source, dd_error *err);
+ *  DD_E_USAGE above DD_VOCAB_MAX; DD_E_STOPPED when cb, which may be NULL, asks for it). */
+int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t n, const char *source,
+                       const dd_callbacks *cb, dd_error *err);
 /** A vocabulary of `size` bare numbers. */
 void dd_vocab_numbers(dd_vocab *v, int size);
 /** Text -> fresh ids (free() by the caller). An unknown character is DD_E_USAGE with line and column (from 1, columns
  * in characters; in bytes for the byte tokenizer). */
 int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *source, uint16_t **ids, int64_t *count,
-                    dd_error *err);
+                    const dd_callbacks *cb, dd_error *err);
 /** Id -> text: the number of bytes written to out (0 for an id outside the vocabulary). */
 size_t dd_vocab_decode(const dd_vocab *v, int id, char out[8]);
 int dd_vocab_equal(const dd_vocab *a, const dd_vocab *b);

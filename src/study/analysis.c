@@ -188,7 +188,7 @@ static int warn_about_runs(dd_study *st, dd_error *err) {
   return rc;
 }
 
-static json_t *report_json(dd_study *st, const dd_groups *gs, int *failed) {
+static json_t *report_json(dd_study *st, const dd_groups *gs, int *rc, int *failed, dd_error *err) {
   json_t *o = json_object(), *groups = json_array();
   dd_json_put(o, "program", json_string("dd-cpu"), failed);
   dd_json_put(o, "version", json_string(dd_version()), failed);
@@ -197,8 +197,10 @@ static json_t *report_json(dd_study *st, const dd_groups *gs, int *failed) {
   dd_json_put(o, "command", st->command ? dd_json_lines(st->command) : json_null(), failed);
   dd_json_put(o, "sources", json_incref(st->sources), failed);
   dd_json_put(o, "columns", columns_json(failed), failed);
-  for (size_t k = 0; k < gs->n && !*failed; k++)
+  for (size_t k = 0; k < gs->n && !*failed && !*rc; k++) {
     dd_json_push(groups, group_json(&gs->g[k], st->cost, failed), failed);
+    *rc = dd_check_stop(st->cb, "analysing", gs->g[k].example->dir, err);
+  }
   dd_json_put(o, "groups", groups, failed);
   dd_json_put(o, "cost", st->cost ? json_incref(st->cost) : json_null(), failed);
   dd_json_put(o, "machine", machine_json(st, failed), failed);
@@ -207,17 +209,19 @@ static json_t *report_json(dd_study *st, const dd_groups *gs, int *failed) {
   return o;
 }
 
-int dd_study_analyse(const char *const *dirs, int n, const dd_settings *s, json_t **report, dd_error *err) {
+int dd_study_analyse(const char *const *dirs, int n, const dd_settings *s, const dd_callbacks *cb, json_t **report,
+                     dd_error *err) {
   dd_study st;
   dd_groups gs = {0};
   *report = NULL;
-  int rc = dd_study_load(dirs, n, &st, err);
+  int rc = dd_study_load(dirs, n, cb, &st, err);
   if (!rc) rc = dd_groups_make(&st, s->baseline, &gs, err);
   if (!rc) rc = warn_about_runs(&st, err);
   if (!rc) {
     int failed = 0;
-    json_t *o = report_json(&st, &gs, &failed);
-    if (failed) {
+    json_t *o = report_json(&st, &gs, &rc, &failed, err);
+    if (rc) json_decref(o);
+    else if (failed) {
       json_decref(o);
       rc = dd_fail(err, DD_E_RUNTIME, "out of memory for the report");
     } else *report = o;

@@ -14,6 +14,8 @@
  *          signatures[{name, runs, text}], curves{} (curves.h), runs[]
  *  run:    seed (text), dir, state, why, iter (or null), fingerprint, columns{key: value}, signatures[{name, since,
  *          text}]
- *  Numbers that are not known are null. DD_E_USAGE, DD_E_IO: a directory holds no run, or no run has the baseline. */
-int dd_study_analyse(const char *const *dirs, int n, const dd_settings *s, json_t **report, dd_error *err);
+ *  Numbers that are not known are null. cb, which may be NULL, is asked whether to stop. DD_E_USAGE, DD_E_IO: a
+ *  directory holds no run, or no run has the baseline. */
+int dd_study_analyse(const char *const *dirs, int n, const dd_settings *s, const dd_callbacks *cb, json_t **report,
+                     dd_error *err);
 #endif

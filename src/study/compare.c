@@ -150,7 +150,8 @@ static int look_at_all(study *y, dd_error *err) {
   for (size_t i = 0; i < y->grid.n; i++) {
     dd_settings *s;
     dd_error why;
-    const int rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
+    int rc = dd_check_stop(y->cb, "looking at", y->dir, err);
+    if (!rc) rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
     if (rc) return rc;
     if (look(y, i, s, y->state + i, &why)) give_up(y, i, &why);
     dd_settings_destroy(s);
@@ -278,11 +279,10 @@ static int begin(study *y, int i, dd_error *err) {
 static int run_all(study *y, dd_error *err) {
   int rc = DD_OK, busy = 0;
   do {
-    if (!y->stopping && (rc || dd_should_stop(y->cb) == 1)) {
-      y->stopping = 1;
-      for (int i = 0; i < y->packing.jobs; i++)
-        if (y->place[i].worker.slot) atomic_store(&y->place[i].worker.slot->stop, 1);
-    }
+    const int ask = dd_should_stop(y->cb), stop = !y->stopping && (rc || ask == 1);
+    y->stopping |= stop;
+    for (int i = 0; i < y->packing.jobs && (stop || ask == 2); i++)
+      if (y->place[i].worker.slot) dd_slot_ask(y->place[i].worker.slot, stop ? 1 : 2);
     busy = 0;
     for (int i = 0; i < y->packing.jobs; i++) {
       place *p = y->place + i;
@@ -348,6 +348,7 @@ static int check_given(const dd_settings *s, dd_error *err) {
   } foreign[] = {
       {DD_SETTING_schedule, "name the schedules with --schedules"},
       {DD_SETTING_resume, "compare continues by itself what --out holds"},
+      {DD_SETTING_auto_resume, "compare continues by itself what --out holds"},
       {DD_SETTING_overwrite, "remove the directory, or take another --out"},
       {DD_SETTING_eval_only, "use `dd-cpu eval` on its runs"},
       {DD_SETTING_sample_chars, "use `dd-cpu sample` on its runs"},
@@ -446,7 +447,7 @@ static int verdict(const study *y, dd_error *err) {
 static int report(const study *y, dd_compare_result *out, dd_error *err) {
   const char *const dir = y->dir;
   json_t *r = NULL;
-  int rc = dd_study_analyse(&dir, 1, y->given, &r, err);
+  int rc = dd_study_analyse(&dir, 1, y->given, y->stopping ? NULL : y->cb, &r, err);
   const json_t *warning;
   size_t i;
   json_array_foreach(json_object_get(r, "warnings"), i, warning)

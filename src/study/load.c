@@ -35,6 +35,7 @@ static int add_run(dd_study *st, const char *path, const char *shown, int source
     if (!runs || !cell || !from) return no_memory(err);
     st->room = room;
   }
+  if (dd_check_stop(st->cb, "reading", shown, err)) return DD_E_STOPPED;
   st->cell[st->n] = NULL;
   st->source[st->n] = source;
   return dd_study_run_read(path, shown, &st->runs[st->n++], err);
@@ -270,8 +271,8 @@ static int load_dir(dd_study *st, const char *dir, int source, int alone, dd_err
   return rc;
 }
 
-int dd_study_load(const char *const *dirs, int n, dd_study *st, dd_error *err) {
-  *st = (dd_study){.sources = json_array(), .warnings = json_array()};
+int dd_study_load(const char *const *dirs, int n, const dd_callbacks *cb, dd_study *st, dd_error *err) {
+  *st = (dd_study){.sources = json_array(), .warnings = json_array(), .cb = cb};
   if (!st->sources || !st->warnings) return no_memory(err);
   for (int i = 0; i < n; i++) {
     if (json_array_append_new(st->sources, dd_json_text(dirs[i]))) return no_memory(err);

@@ -15,11 +15,12 @@ typedef struct dd_study {
   json_t *cost;       /* object "cost" of the first measured.json, or NULL */
   char *command;      /* that makes the study, or NULL */
   char baseline[256]; /* of the plan; "" when it names none */
+  const dd_callbacks *cb; /* while loading: should_stop is asked before every run; may be NULL */
 } dd_study;
 
 /** Damaged, unfinished and missing runs are among the runs. DD_E_USAGE, DD_E_IO: a directory holds no run at all.
  *  Free in any case. */
-int dd_study_load(const char *const *dirs, int n, dd_study *out, dd_error *err);
+int dd_study_load(const char *const *dirs, int n, const dd_callbacks *cb, dd_study *out, dd_error *err);
 void dd_study_free(dd_study *st);
 /** One more sentence. */
 int dd_study_warn(dd_study *st, dd_error *err, const char *format, ...) DD_PRINTF(3, 4);

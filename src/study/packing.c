@@ -27,7 +27,7 @@ static uint64_t bytes_of(const dd_settings *s, int vocab, int threads) {
 
 /* Trainings of that many threads that fit into nine tenths of the free memory, at least one. */
 static int jobs_that_fit(const dd_settings *s, int vocab, int threads, int jobs) {
-  const uint64_t left = dd_machine_free_memory(), each = bytes_of(s, vocab, threads);
+  const uint64_t left = dd_machine_free_memory(""), each = bytes_of(s, vocab, threads);
   if (!left || !each) return jobs;
   const uint64_t fit = left / 10 * 9 / each;
   return fit < 1 ? 1 : fit < (uint64_t)jobs ? (int)fit : jobs;

@@ -66,7 +66,7 @@ int dd_report(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
   dd_str out = {0};
   int rc = split(s, &text, &dirs, &n, err);
   if (!rc) rc = find_out(s, dirs, n, path, sizeof path, err);
-  if (!rc) rc = dd_study_analyse(dirs, n, s, &report, err);
+  if (!rc) rc = dd_study_analyse(dirs, n, s, cb, &report, err);
   const json_t *warning;
   size_t i;
   json_array_foreach(json_object_get(report, "warnings"), i, warning)

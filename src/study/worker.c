@@ -12,12 +12,25 @@
 
 static pid_t parent; /* in a child: who started it */
 
-int dd_slot_should_stop(const dd_slot *slot) { return atomic_load(&slot->stop) || getppid() != parent; }
+static volatile sig_atomic_t time_spent; /* in a child: SIGXCPU, which counts each process by itself */
+
+void dd_slot_ask(dd_slot *slot, int what) { atomic_store(what == 1 ? &slot->stop : &slot->save, 1); }
+
+int dd_slot_should_stop(dd_slot *slot) {
+  if (atomic_load(&slot->stop) || time_spent || getppid() != parent) return 1;
+  return atomic_exchange(&slot->save, 0) ? 2 : 0;
+}
+
+static void on_time_spent(int number) {
+  (void)number;
+  time_spent = 1;
+}
 
 /* The terminal sends its signals to children too; only the parent decides what they mean. */
 static void ignore_signals(void) {
   static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGUSR1};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) signal(numbers[i], SIG_IGN);
+  signal(SIGXCPU, on_time_spent);
 }
 
 int dd_worker_start(dd_worker *w, int (*job)(void *arg, dd_slot *slot), void *arg, const cpu_set_t *cpus,

@@ -9,7 +9,7 @@
 #include <sys/types.h>
 
 typedef struct dd_slot {
-  _Atomic int stop;                /* parent: 1 save and stop */
+  _Atomic int stop, save;          /* parent: save and stop, save and go on */
   _Atomic int64_t iter, max_iters; /* child: progress of its training */
   _Atomic double loss, val_loss, best_val_loss, dropout, eta_s, ms_per_iter;
   _Atomic int64_t best_iter;
@@ -33,6 +33,9 @@ int dd_worker_start(dd_worker *w, int (*job)(void *arg, dd_slot *slot), void *ar
 int dd_worker_ended(dd_worker *w);
 /** After its end: give the slot back. */
 void dd_worker_release(dd_worker *w);
-/** For should_stop of jobs: the parent asked for it, or is gone. */
-int dd_slot_should_stop(const dd_slot *slot);
+/** In the parent: ask for a stop (1), or for a checkpoint of a run that goes on (2). */
+void dd_slot_ask(dd_slot *slot, int what);
+/** For should_stop of jobs: 1 when the parent asked for it or is gone, or the processor time is spent (SIGXCPU); 2 once
+ *  when it asked for a checkpoint. */
+int dd_slot_should_stop(dd_slot *slot);
 #endif
