@@ -51,7 +51,7 @@ static const char *first_bad_tensor(const dd_model *m, const float *flat) {
   return NULL;
 }
 
-static int diverged(const dd_job *j, int64_t it, double loss, dd_error *err) {
+static int diverged(dd_job *j, int64_t it, double loss, dd_error *err) {
   const char *where = first_bad_tensor(j->m, j->m->grad);
   char text[32];
   snprintf(text, sizeof text, "%g", loss);
@@ -60,12 +60,12 @@ static int diverged(const dd_job *j, int64_t it, double loss, dd_error *err) {
                  "training diverged at iteration %lld: loss %s, first non-finite gradient in %s; the weights were not "
                  "updated and %s a lower --lr or a smaller --grad-clip",
                  (long long)it, text, where ? where : "none of the tensors",
-                 j->saved >= 0 ? "the last checkpoint is good: resume from it with"
+                 dd_job_durable(j, NULL) >= 0 ? "the last checkpoint is good: resume from it with"
                                : "no checkpoint was saved yet: start again with --overwrite and");
 }
 
 /* The weights themselves went bad: an update that looked finite led here. */
-static int diverged_in_eval(const dd_job *j, int64_t it, double train, double val, dd_error *err) {
+static int diverged_in_eval(dd_job *j, int64_t it, double train, double val, dd_error *err) {
   const char *where = first_bad_tensor(j->m, j->m->param);
   return dd_fail(
       err, DD_E_DIVERGED,
@@ -76,12 +76,13 @@ static int diverged_in_eval(const dd_job *j, int64_t it, double train, double va
       : isfinite(train) ? "validation"
                         : "every",
       where ? where : "none of the tensors",
-      j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+      dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
 /* rates: of sites, when they need not have one; else NULL. */
 static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_error *err) {
   if (j->cb && j->cb->step) j->cb->step(j->cb->user, r);
+  if (!j->metrics) return DD_OK; /* replay */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:f, s:f, s:f, s:f}", "type", "step", "iter", (json_int_t)r->iter,
                         "loss", r->loss, "lr", r->lr, "dropout", r->dropout, "grad_norm", r->grad_norm, "ms_per_iter",
                         r->ms_per_iter, "tokens_per_s", r->tokens_per_s, "elapsed_s", r->elapsed_s);
@@ -92,10 +93,7 @@ static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_
     json_decref(o);
     o = NULL;
   }
-  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
-  const int rc = dd_metrics_append(j->metrics, o, err);
-  json_decref(o);
-  return rc;
+  return dd_job_log(j, o, err);
 }
 
 /* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
@@ -113,23 +111,19 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
-  if (!j->metrics) return DD_OK; /* eval_only */
+  if (!j->metrics) return DD_OK; /* eval_only, replay */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
                         (json_int_t)r.iter, "train_loss", r.train_loss, "val_loss", r.val_loss, "best_val_loss",
                         r.best_val_loss, "best_iter", (json_int_t)r.best_iter, "improved", r.improved, "dropout",
                         r.dropout, "fingerprint", r.fingerprint, "seconds", r.seconds, "elapsed_s", r.elapsed_s);
-  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
-  const int rc = dd_metrics_append(j->metrics, o, err);
-  json_decref(o);
-  return rc;
+  return dd_job_log(j, o, err);
 }
 
 /* The end of a run that has no end: who reads metrics.jsonl is told. The reason it is returned for comes before a
  * failure to write this. */
 static void log_diverged(dd_job *j) {
-  json_t *o = j->metrics ? json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter) : NULL;
-  if (o) dd_metrics_append(j->metrics, o, NULL);
-  json_decref(o);
+  if (j->metrics)
+    dd_job_log(j, json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter), NULL);
 }
 
 /* Losses of both splits at iteration it into the state; tells the schedule. *improved: a new best. */
@@ -160,15 +154,21 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
 
 /* Save before leaving because of a request; the reason stays the request unless saving fails. */
 static int stop_and_save(dd_job *j, dd_error *err) {
-  if (j->saved != j->state.iter) {
-    dd_error e;
-    const int rc = dd_job_save(j, &e);
-    if (rc) return dd_fail(err, (dd_status)rc, "%s", e.message);
+  const long long it = (long long)j->state.iter;
+  if (j->until >= 0) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
+  dd_error why;
+  if (j->saved != j->state.iter) dd_job_save(j);
+  const long long have = (long long)dd_job_durable(j, &why);
+  if (have != it) {
+    char older[64] = "there is no older one";
+    if (have >= 0) snprintf(older, sizeof older, "the newest is of iteration %lld", have);
+    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved (%.600s); "
+                   "%s", it, why.message, older);
   }
   return dd_fail(err, DD_E_STOPPED,
                  "stopped on request at iteration %lld of %lld, checkpoint saved in %s; continue with "
                  "`dd-cpu train --resume --out %s`",
-                 (long long)j->state.iter, (long long)j->s->max_iters, dd_rundir_path(j->dir), dd_rundir_path(j->dir));
+                 it, (long long)j->s->max_iters, dd_rundir_path(j->dir), dd_rundir_path(j->dir));
 }
 
 typedef struct pace { /* speed since the last record, evaluations left out */
@@ -198,7 +198,7 @@ static dd_step_record step_record(const dd_job *j, int64_t it, double loss, doub
   return r;
 }
 
-static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
+int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
   const dd_settings *s = j->s;
   dd_run_state *st = &j->state;
   pace p = {.since = dd_now()};
@@ -207,7 +207,7 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter) { /* resumed just after an evaluation: its record was cut off with what followed */
+  if (st->evaluated == st->iter && j->metrics) { /* resumed just after an evaluation: its record was cut off with what followed */
     int rc = log_eval(j, 0, 0, err);
     if (rc) return rc;
   }
@@ -226,6 +226,7 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
       j->evaluator.save_asked = 0;
       p.since += dd_now() - t;
     }
+    if (it == j->until) return DD_OK;
     if (s->checkpoint_interval > 0 && it > 0 && it % s->checkpoint_interval == 0) save = 1;
     double loss = 0;
     dd_dropout_rates rates;
@@ -238,10 +239,11 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
     /* The state before this update, now that its weights are known to give finite gradients. */
     if (save && j->saved != it) {
       const double t = dd_now();
-      if ((rc = dd_job_save(j, err))) return rc;
+      dd_job_save(j);
       p.since += dd_now() - t;
     }
-    out->final_loss = loss;
+    if (j->saver) dd_saver_poll(j->saver);
+    *final_loss = loss;
     if (!last) {
       dd_model_update(j->m,
                       &(dd_update){.lr = lr,
@@ -283,7 +285,7 @@ int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *
   int rc = dd_job_open(&j, given, cb, err);
   if (!rc && !given->dry_run) {
     j.started = dd_now();
-    rc = loop(&j, &r, err);
+    rc = dd_job_run(&j, &r.final_loss, err);
     if (rc == DD_E_DIVERGED) log_diverged(&j);
     r.iter = j.state.iter;
     r.train_loss = j.state.train_loss;
