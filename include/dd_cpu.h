@@ -102,6 +102,18 @@ typedef struct dd_study_status { /* several times a second */
   double elapsed_s, eta_s;  /**< eta_s of all: NaN when not known */
 } dd_study_status;
 
+typedef enum dd_check_state {
+  DD_CHECK_GOOD,
+  DD_CHECK_NOTE, /**< nothing is wrong, but something was not checked or is left over */
+  DD_CHECK_BAD
+} dd_check_state;
+
+typedef struct dd_check_record { /* one per file that `verify` looked at */
+  const char *file; /**< name in the run directory, or "data", "replay" */
+  dd_check_state state;
+  const char *text; /**< what was found */
+} dd_check_record;
+
 typedef struct dd_callbacks { /* any of them may be NULL */
   void *user;
   void (*message)(void *user, dd_level level, const char *text); /**< one line, no newline */
@@ -110,6 +122,7 @@ typedef struct dd_callbacks { /* any of them may be NULL */
   void (*eval)(void *user, const dd_eval_record *r);
   void (*text)(void *user, const char *utf8, size_t n); /**< generated text or a report, as it comes */
   void (*study)(void *user, const dd_study_status *s);  /**< how far `compare` is */
+  void (*check)(void *user, const dd_check_record *r);  /**< what `verify` found */
   int (*should_stop)(void *user); /**< polled before every micro-batch and evaluation batch: 0 go on, 1 save and stop, 2 save and go on */
 } dd_callbacks;
 
@@ -135,6 +148,13 @@ typedef struct dd_eval_result {
   double loss;             /**< mean cross-entropy, nats per token */
   double bits_per_byte;
 } dd_eval_result;
+
+typedef struct dd_verify_result {
+  int64_t files, bad;      /**< checked, of these damaged or not fitting */
+  int64_t from, to;        /**< iterations trained again; -1: none */
+  double seconds;
+  char path[4096];
+} dd_verify_result;
 
 typedef struct dd_compare_result {
   int64_t cells, finished, failed, elsewhere;
@@ -163,6 +183,12 @@ DD_API int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *er
 DD_API int dd_report(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 /** Facts of machine and build, one message per line. */
 DD_API int dd_info(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
+
+/** Read run directory or checkpoint `s.run` again and check everything in it: hashes, numbers, shapes, fingerprints, that
+ *  metrics.jsonl is whole and agrees with the checkpoints, what `best` and `latest` name, and that the training text is
+ *  the one the run saw. With `s.replay`, train again from one checkpoint to another, in memory, and compare every bit.
+ *  Writes nothing, takes no lock. DD_E_CORRUPT when anything is damaged. */
+DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_result *out, dd_error *err);
 
 DD_API const char *dd_version(void);
 DD_API int dd_numerics_version(void);

@@ -19,27 +19,28 @@ static int checkpoint(dd_rundir *rd, int64_t iter, int is_best, int keep, dd_err
   char path[4096];
   const float x = (float)iter;
   const dd_tensor_info t = {.name = "x", .dtype = DD_F32, .ndim = 1, .shape = {1}, .data = &x};
-  int rc = dd_rundir_checkpoint_path(rd, iter, path, sizeof path, err);
+  int rc = dd_rundir_checkpoint_path(rd, iter, 0, path, sizeof path, err);
   if (rc == DD_OK) rc = dd_st_write(path, &t, 1, NULL, err);
   return rc == DD_OK ? dd_rundir_publish(rd, iter, is_best, keep, err) : rc;
 }
 /* "9 7 5": the checkpoints of the run, newest first, each of which must load. */
 static const char *list_run(dd_rundir *rd) {
   static char text[400];
-  int64_t *v;
+  dd_run_file *v;
   size_t n, len = 0;
   dd_error err;
-  assert_int_equal(dd_rundir_candidates(rd, &v, &n, &err), DD_OK);
+  assert_int_equal(dd_run_checkpoints(dd_rundir_path(rd), &v, &n, &err), DD_OK);
   text[0] = '\0';
   for (size_t i = 0; i < n; i++) {
     char path[4096];
     float x;
     dd_st *st;
-    len += (size_t)snprintf(text + len, sizeof text - len, "%s%lld", i ? " " : "", (long long)v[i]);
-    assert_int_equal(dd_rundir_checkpoint_path(rd, v[i], path, sizeof path, &err), DD_OK);
+    len += (size_t)snprintf(text + len, sizeof text - len, "%s%lld", i ? " " : "",
+                            (long long)v[i].iter);
+    assert_int_equal(dd_path_join(path, sizeof path, run, v[i].name, &err), DD_OK);
     if (dd_st_open(path, &st, &err) != DD_OK) fail_msg("%s", err.message);
     assert_int_equal(dd_st_read(st, dd_st_find(st, "x"), &x, sizeof x, &err), DD_OK);
-    assert_true(x == (float)v[i]);
+    assert_true(x == (float)v[i].iter);
     dd_st_close(st);
   }
   free(v);

@@ -48,7 +48,7 @@ struct dd_cli {
   bool mid_line;         /* generated text did not end with a line feed */
   char *text;            /* with --json: the generated text so far */
   size_t text_size;
-  json_t *lines;         /* `info --json`: messages so far */
+  json_t *lines;         /* with --json: messages of `info`, checks of `verify` so far */
 };
 
 /* ---- commands.c ---- */
@@ -65,6 +65,11 @@ void dd_cli_write(dd_cli *cli, const char *text);
 /* ---- schedules.c ---- */
 /** `dd-cpu schedules`: list, explain and draw. */
 int dd_cli_schedules(dd_cli *cli, dd_error *err);
+
+/* ---- verify.c ---- */
+/** One check of `dd-cpu verify` as a line; and the command itself. */
+void dd_cli_check(dd_cli *cli, const dd_check_record *r);
+int dd_cli_verify(dd_cli *cli, const dd_callbacks *cb, dd_error *err);
 
 /* ---- draw.c ---- */
 /** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille or ASCII), each ended by a line feed;

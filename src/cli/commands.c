@@ -148,6 +148,8 @@ static void end_line(dd_cli *cli) {
   cli->mid_line = false;
 }
 
+static void on_check(void *user, const dd_check_record *r) { dd_cli_check(user, r); }
+
 static int on_should_stop(void *user) {
   dd_cli *cli = user;
   dd_progress_tick(&cli->progress);
@@ -168,7 +170,8 @@ static int on_should_stop(void *user) {
 
 static dd_callbacks callbacks_of(dd_cli *cli) {
   return (dd_callbacks){.user = cli, .message = on_message, .phase = on_phase, .step = on_step, .eval = on_eval,
-                        .text = on_text, .study = on_study, .should_stop = on_should_stop};
+                        .text = on_text, .study = on_study, .check = on_check,
+                        .should_stop = on_should_stop};
 }
 
 /* ---- results ---- */
@@ -335,6 +338,14 @@ static int run_sample(dd_cli *cli, dd_error *err) {
   return DD_OK;
 }
 
+static int run_verify(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  const int rc = need_run(cli, err);
+  if (rc) return rc;
+  catch_signals();
+  return dd_cli_verify(cli, &cb, err);
+}
+
 static int run_prepare(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   catch_signals();
@@ -464,6 +475,10 @@ static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linea
 static const char *const sample_examples[] = {
   "sample runs/linear --prompt 'ROMEO:' --max-new-tokens 300", "sample runs/linear --temperature 0",
   "sample runs/linear --weights int8 --num-samples 10", NULL};
+static const char *const verify_examples[] = {
+  "verify runs/linear           # every file of the run", "verify runs/linear/ckpt-0000250.safetensors",
+  "verify runs/linear --replay last   # trains again between the two newest checkpoints",
+  "verify runs/linear --replay 250..1000 -t 8", NULL};
 static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
@@ -495,6 +510,8 @@ static const dd_command commands[] = {
    compare_examples, 0},
   {"eval", "loss of a run over a text", DD_USE_EVAL, "RUN", DD_SETTING_run, run_eval, eval_examples, 0},
   {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, 0},
+  {"verify", "check every file of a run, and train a part again", DD_USE_VERIFY, "RUN", DD_SETTING_run, run_verify,
+   verify_examples, 0},
   {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
    prepare_examples, 0},
   {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,

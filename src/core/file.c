@@ -302,6 +302,13 @@ static int kind_is(const char *path, mode_t kind) {
 int dd_is_dir(const char *path) { return kind_is(path, S_IFDIR); }
 int dd_is_file(const char *path) { return kind_is(path, S_IFREG); }
 
+int dd_file_exists(const char *path, int *there, dd_error *err) {
+  struct stat st;
+  *there = dd_fs()->stat(path, &st) == 0;
+  if (*there || errno == ENOENT) return DD_OK;
+  return dd_fail(err, DD_E_IO, "cannot look for %.700s: %s", path, strerror(errno));
+}
+
 int dd_make_dirs(const char *path, dd_error *err) {
   char part[4096];
   const size_t len = strlen(path);

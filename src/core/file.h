@@ -57,6 +57,8 @@ int dd_atomic_commit(dd_atomic *a, dd_error *err);
 void dd_atomic_abort(dd_atomic *a); /* after any failure, or instead of commit; harmless when nothing is open */
 int dd_file_replace(const char *path, const void *buf, size_t n, dd_error *err);
 
+/** Whether there is something of that name; DD_E_IO when that cannot be told (which must not be taken for no). */
+int dd_file_exists(const char *path, int *there, dd_error *err);
 /** mkdir -p. */
 int dd_make_dirs(const char *path, dd_error *err);
 /** 1 when path exists and is a directory / regular file, else 0. */

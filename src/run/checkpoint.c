@@ -1,4 +1,5 @@
 #include "run/checkpoint.h"
+#include "core/hash.h"
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdio.h>
@@ -27,6 +28,30 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
 #define STATE_GUARD(X)                                                                                                 \
   X(updates, 0, st->iter) X(skipped, 0, st->iter) X(in_row, 0, st->iter) X(redraw, 0, UINT32_MAX)                     \
   X(rollbacks, 0, UINT32_MAX) X(anchor, -1, st->iter) X(norms, 0, st->iter)
+
+const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b) {
+  const dd_run_state *st;
+#define COMPARE(key, value)                                                                                            \
+  {                                                                                                                    \
+    st = a;                                                                                                            \
+    const double x = (value);                                                                                          \
+    st = b;                                                                                                            \
+    const double y = (value);                                                                                          \
+    if (memcmp(&x, &y, sizeof x) != 0 && strcmp(#key, "elapsed_s") != 0) return #key;                                  \
+  }
+  STATE_REALS(COMPARE)
+  STATE_INTS(COMPARE) /* iterations: exact as doubles */
+#undef COMPARE
+#define COMPARE(key, site)                                                                                             \
+  if (memcmp(&a->schedule.site_p[site], &b->schedule.site_p[site], sizeof(double)) != 0) return #key;
+  STATE_SITES(COMPARE)
+#undef COMPARE
+#define COMPARE(key, lo, hi)                                                                                           \
+  if (a->guard.key != b->guard.key) return "guard_" #key;
+  STATE_GUARD(COMPARE)
+#undef COMPARE
+  return NULL;
+}
 
 struct dd_checkpoint {
   dd_st *st;
@@ -78,16 +103,16 @@ static void set_norms(json_t *o, const dd_guard_state *g) {
   set_text(o, "guard_norm", text);
 }
 
-static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_settings *s, const dd_vocab *vocab) {
+static json_t *metadata(const dd_weights_view *w, const dd_run_state *st, const dd_settings *s, const dd_vocab *vocab) {
   json_t *o = json_object(), *v = json_object();
   if (!o || !v) {
     json_decref(o);
     json_decref(v);
     return NULL;
   }
-  const dd_shape *p = &m->o.shape;
+  const dd_shape *p = &w->layout->shape;
   char hex[33];
-  dd_model_fingerprint(m, hex);
+  dd_params_fingerprint(w->param, w->layout, hex);
   set_text(o, "format", FORMAT);
   set_int(o, "numerics_version", DD_NUMERICS_VERSION);
   set_text(o, "fingerprint", hex);
@@ -112,6 +137,7 @@ static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_sett
   if (st->guard.norms) set_norms(o, &st->guard);
   set_text(o, "data_hash", st->data_hash);
   if (*st->table_hash) set_text(o, "table_hash", st->table_hash);
+  if (*st->run_id) set_text(o, "run_id", st->run_id);
   set_json(o, "settings", dd_settings_to_json(s));
   if (dd_vocab_to_json(vocab, v, NULL)) {
     json_decref(v);
@@ -125,20 +151,22 @@ static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_sett
   return o;
 }
 
-int dd_checkpoint_save(const char *path, const dd_model *m, const dd_run_state *st, const dd_settings *s,
-                       const dd_vocab *vocab, dd_error *err) {
-  const int n = m->layout.count, all = m->o.train ? 3 * n : n;
-  static const char *const prefix[3] = {"", "optim.m/", "optim.v/"};
-  const float *flat[3] = {m->param, m->m, m->v};
+static const char *const prefix[3] = {"", "optim.m/", "optim.v/"};
+
+int dd_checkpoint_write(const char *path, const dd_weights_view *w, const dd_run_state *st, const dd_settings *s,
+                        const dd_vocab *vocab, dd_error *err) {
+  const dd_layout *l = w->layout;
+  const int n = l->count, all = w->m ? 3 * n : n;
+  const float *flat[3] = {w->param, w->m, w->v};
   dd_tensor_info *t = calloc((size_t)all, sizeof *t);
   char(*names)[96] = calloc((size_t)all, sizeof *names);
-  json_t *meta = metadata(m, st, s, vocab);
+  json_t *meta = metadata(w, st, s, vocab);
   int rc;
   if (!t || !names || !meta) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while writing %s", path);
   else {
     for (int i = 0; i < all; i++) {
-      snprintf(names[i], sizeof names[i], "%s%s", prefix[i / n], m->layout.tensors[i % n].name);
-      describe(t + i, m->layout.tensors + i % n, names[i], flat[i / n]);
+      snprintf(names[i], sizeof names[i], "%s%s", prefix[i / n], l->tensors[i % n].name);
+      describe(t + i, l->tensors + i % n, names[i], flat[i / n]);
     }
     rc = dd_st_write(path, t, (size_t)all, meta, err);
   }
@@ -242,6 +270,8 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   const char *hash = dd_st_meta(c->st, "data_hash"), *table = dd_st_meta(c->st, "table_hash");
   snprintf(st->data_hash, sizeof st->data_hash, "%s", hash ? hash : "");
   snprintf(st->table_hash, sizeof st->table_hash, "%s", table ? table : "");
+  const char *id = dd_st_meta(c->st, "run_id");
+  snprintf(st->run_id, sizeof st->run_id, "%s", id ? id : "");
 
   json_t *o = read_json(c, "settings", err);
   if (!o) return DD_E_CORRUPT;
@@ -282,42 +312,121 @@ void dd_checkpoint_close(dd_checkpoint *c) {
   free(c);
 }
 
-int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err) { return dd_st_verify(c->st, err); }
-
 const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c) { return &c->shape; }
 const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c) { return &c->vocab; }
 const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c) { return c->settings; }
 const dd_run_state *dd_checkpoint_state(const dd_checkpoint *c) { return &c->state; }
 
-static int read_flat(dd_checkpoint *c, const dd_layout *l, const char *prefix, float *flat, dd_error *err) {
+const char *dd_checkpoint_fingerprint(const dd_checkpoint *c) {
+  const char *hex = dd_st_meta(c->st, "fingerprint");
+  return hex ? hex : "";
+}
+
+/* The tensor of the file that is number i of the layout in one of the three arrays. */
+static int find_tensor(const dd_checkpoint *c, const dd_tensor *want, int array, const dd_tensor_info **out,
+                       dd_error *err) {
+  char name[96];
+  snprintf(name, sizeof name, "%s%s", prefix[array], want->name);
+  const dd_tensor_info *t = dd_st_find(c->st, name);
+  if (!t || t->dtype != DD_F32 || t->ndim != (want->cols ? 2 : 1) || t->shape[0] != want->rows ||
+      (want->cols && t->shape[1] != want->cols))
+    return dd_fail(err, DD_E_CORRUPT, "%s: tensor '%s' is missing or has another shape; use another checkpoint",
+                   dd_st_path(c->st), name);
+  *out = t;
+  return DD_OK;
+}
+
+static int wrong_fingerprint(const dd_checkpoint *c, dd_error *err) {
+  return dd_fail(err, DD_E_CORRUPT,
+                 "%s: the parameters do not have the fingerprint they were saved with; use another checkpoint",
+                 dd_st_path(c->st));
+}
+
+/* Every tensor of the file in turn, read into buf (room for the largest). */
+static int verify_tensors(dd_checkpoint *c, const dd_layout *l, dd_hasher *h, float *buf, dd_error *err) {
+  const size_t n = (size_t)l->count, there = dd_st_count(c->st);
+  if (there != n && there != 3 * n)
+    return dd_fail(err, DD_E_CORRUPT, "%s holds %zu tensors where its model has %zu; use another checkpoint",
+                   dd_st_path(c->st), there, n);
+  for (size_t i = 0; i < there; i++) {
+    const dd_tensor *want = l->tensors + i % n;
+    const dd_tensor_info *t = NULL;
+    int rc = find_tensor(c, want, (int)(i / n), &t, err);
+    if (!rc) rc = dd_st_read(c->st, t, buf, (size_t)want->size * sizeof *buf, err);
+    if (rc) return rc;
+    for (int64_t e = 0; e < want->size; e++)
+      if (!isfinite(buf[e]))
+        return dd_fail(err, DD_E_CORRUPT, "%s: tensor '%s' holds a number that is not finite; use another checkpoint",
+                       dd_st_path(c->st), t->name);
+    if (i < n) dd_hasher_update(h, buf, (size_t)want->size * sizeof *buf);
+  }
+  char hex[33];
+  dd_hasher_hex(h, hex);
+  return strcmp(hex, dd_checkpoint_fingerprint(c)) == 0 ? DD_OK : wrong_fingerprint(c, err);
+}
+
+int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err) {
+  dd_layout l;
+  if (dd_st_is_foreign(c->st))
+    return dd_fail(err, DD_E_CORRUPT, "%s carries no hashes, so another program has rewritten it; use another checkpoint",
+                   dd_st_path(c->st));
+  int rc = dd_layout_create(&l, &c->shape, err);
+  if (rc) return rc;
+  int64_t largest = 0;
+  for (int i = 0; i < l.count && !rc; i++) { /* first, so that no shape asks for more memory than the file has bytes */
+    const dd_tensor_info *t;
+    if (l.tensors[i].size > largest) largest = l.tensors[i].size;
+    rc = find_tensor(c, l.tensors + i, 0, &t, err);
+  }
+  dd_hasher *h = rc ? NULL : dd_hasher_create();
+  float *buf = rc ? NULL : malloc((size_t)largest * sizeof *buf);
+  if (!rc && (!h || !buf)) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while verifying %s", dd_st_path(c->st));
+  if (!rc) rc = verify_tensors(c, &l, h, buf, err);
+  free(buf);
+  dd_hasher_destroy(h);
+  dd_layout_destroy(&l);
+  return rc;
+}
+
+int dd_checkpoint_compare(dd_checkpoint *c, const dd_model *m, char name[96], dd_error *err) {
+  const dd_layout *l = &m->layout;
+  const float *const flat[3] = {m->param, m->m, m->v};
+  *name = '\0';
+  const int all = (m->o.train && dd_st_count(c->st) > (size_t)l->count ? 3 : 1) * l->count;
+  for (int i = 0; i < all; i++) {
+    const dd_tensor *want = l->tensors + i % l->count;
+    const dd_tensor_info *t = NULL;
+    const size_t bytes = (size_t)want->size * sizeof(float);
+    int rc = find_tensor(c, want, i / l->count, &t, err);
+    float *buf = rc ? NULL : malloc(bytes);
+    if (!rc && !buf) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while comparing %s", dd_st_path(c->st));
+    if (!rc) rc = dd_st_read(c->st, t, buf, bytes, err);
+    const int differs = !rc && memcmp(buf, flat[i / l->count] + want->offset, bytes) != 0;
+    free(buf);
+    if (differs) snprintf(name, 96, "%s", t->name);
+    if (rc || differs) return rc;
+  }
+  return DD_OK;
+}
+
+static int read_flat(dd_checkpoint *c, const dd_layout *l, int array, float *flat, dd_error *err) {
   for (int i = 0; i < l->count; i++) {
     const dd_tensor *want = l->tensors + i;
-    char name[96];
-    snprintf(name, sizeof name, "%s%s", prefix, want->name);
-    const dd_tensor_info *t = dd_st_find(c->st, name);
-    if (!t || t->dtype != DD_F32 || t->ndim != (want->cols ? 2 : 1) || t->shape[0] != want->rows ||
-        (want->cols && t->shape[1] != want->cols))
-      return dd_fail(err, DD_E_CORRUPT, "%s: tensor '%s' is missing or has another shape; use another checkpoint",
-                     dd_st_path(c->st), name);
-    const int rc = dd_st_read(c->st, t, flat + want->offset, (size_t)want->size * sizeof *flat, err);
+    const dd_tensor_info *t = NULL;
+    int rc = find_tensor(c, want, array, &t, err);
+    if (!rc) rc = dd_st_read(c->st, t, flat + want->offset, (size_t)want->size * sizeof *flat, err);
     if (rc) return rc;
   }
   return DD_OK;
 }
 
 int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
-  int rc = read_flat(c, &m->layout, "", m->param, err);
-  if (!rc && m->o.train) rc = read_flat(c, &m->layout, "optim.m/", m->m, err);
-  if (!rc && m->o.train) rc = read_flat(c, &m->layout, "optim.v/", m->v, err);
+  int rc = read_flat(c, &m->layout, 0, m->param, err);
+  if (!rc && m->o.train) rc = read_flat(c, &m->layout, 1, m->m, err);
+  if (!rc && m->o.train) rc = read_flat(c, &m->layout, 2, m->v, err);
   if (rc) return rc;
   dd_model_params_changed(m);
   char hex[33];
-  const char *want = dd_st_meta(c->st, "fingerprint");
   dd_model_fingerprint(m, hex);
-  if (!want || strcmp(hex, want) != 0)
-    return dd_fail(err, DD_E_CORRUPT,
-                   "%s: the parameters do not have the fingerprint they were saved with; use another "
-                   "checkpoint",
-                   dd_st_path(c->st));
-  return DD_OK;
+  return strcmp(hex, dd_checkpoint_fingerprint(c)) == 0 ? DD_OK : wrong_fingerprint(c, err);
 }

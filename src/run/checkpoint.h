@@ -19,19 +19,36 @@ typedef struct dd_run_state {
   double elapsed_s;
   char data_hash[33];
   char table_hash[33]; /* of the file of schedule `table`, "" without */
+  char run_id[33];     /* drawn when the run began: tells its files from those of another; "" in old files */
 } dd_run_state;
+
+/** Name of the first entry in which two states differ, to the bit, NULL when they are equal; times are not compared. */
+const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b);
 
 /** Bytes on disk of a checkpoint of this model, nearly. */
 uint64_t dd_checkpoint_bytes(const dd_model *m);
-int dd_checkpoint_save(const char *path, const dd_model *m, const dd_run_state *st, const dd_settings *s,
-                       const dd_vocab *vocab, dd_error *err);
+/** The arrays of a model that a checkpoint holds, or copies of them; borrowed. m and v NULL: no optimizer state. */
+typedef struct dd_weights_view {
+  const dd_layout *layout;
+  const float *param, *m, *v; /* [layout->floats] */
+} dd_weights_view;
+/** Written atomically and durably (dd_st_write). Reads nothing that training changes but the arrays. */
+int dd_checkpoint_write(const char *path, const dd_weights_view *w, const dd_run_state *st, const dd_settings *s,
+                        const dd_vocab *vocab, dd_error *err);
 
 /** A checkpoint opened: shape, vocabulary, settings and state are known, tensors still in the file. */
 typedef struct dd_checkpoint dd_checkpoint;
 int dd_checkpoint_open(const char *path, dd_checkpoint **out, dd_error *err);
 void dd_checkpoint_close(dd_checkpoint *c); /* accepts NULL */
-/** Check the hash of every tensor, so that a damaged file is known before anything is loaded from it. */
+/** Read and check everything, so that a damaged file is known before anything is loaded from it: which tensors there are,
+ *  their shapes and hashes, the fingerprint of the parameters, and that no number is NaN or infinite. Needs memory for
+ *  the largest tensor. */
 int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err);
+/** XXH3-128 of the parameters, as the file says. */
+const char *dd_checkpoint_fingerprint(const dd_checkpoint *c);
+/** Compare parameters and, where both have them, moments with those of m, bit by bit. name: the first tensor that
+ *  differs, "" when none does. */
+int dd_checkpoint_compare(dd_checkpoint *c, const dd_model *m, char name[96], dd_error *err);
 const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c);
 const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c);
 const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c);

@@ -1,12 +1,16 @@
 /* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
 #include "run/train.h"
 #include "core/file.h"
+#include "core/hash.h"
 #include "core/number.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Settings that may not change when a run is resumed: the result would belong to no configuration. */
 static const enum dd_setting_id fixed_settings[] = {
@@ -156,8 +160,8 @@ static int write_config(dd_job *j, dd_error *err) {
   char cpu[256];
   dd_machine_name(cpu, sizeof cpu);
   json_t *settings = dd_settings_to_json(j->s);
-  json_t *o = json_pack("{s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program", "dd-cpu",
-                        "version", dd_version(), "numerics_version", DD_NUMERICS_VERSION, "settings", settings, "data",
+  json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program", "dd-cpu",
+                        "version", dd_version(), "run_id", j->state.run_id, "numerics_version", DD_NUMERICS_VERSION, "settings", settings, "data",
                         "name", j->data->name, "hash", j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
                         "val_tokens", (json_int_t)j->data->n_val, "vocab_size", j->data->vocab_size, "machine", "cpu",
                         cpu, "tier", j->k->tier, "threads", j->threads);
@@ -171,27 +175,48 @@ static int write_config(dd_job *j, dd_error *err) {
   return rc;
 }
 
-/* Newest checkpoint that is whole; damaged ones are passed over with a warning. */
-static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
-  int64_t *iters;
-  size_t n;
+/* The name of the run in config.json, "" when there is none that could be read. */
+static void run_id_of(const char *dir, char id[33]) {
+  json_t *o = NULL;
+  *id = '\0';
+  if (dd_run_config_read(dir, &o, NULL)) return;
+  const char *text = json_string_value(json_object_get(o, "run_id"));
+  if (text) snprintf(id, 33, "%s", text);
+  json_decref(o);
+}
+
+static int open_whole(const char *dir, const char *name, const char *run_id, dd_checkpoint **out, dd_error *err) {
+  char path[4096];
+  int rc = dd_path_join(path, sizeof path, dir, name, err);
+  if (!rc) rc = dd_checkpoint_open(path, out, err);
+  if (!rc) rc = dd_checkpoint_verify(*out, err);
+  const char *own = rc ? "" : dd_checkpoint_state(*out)->run_id;
+  if (!rc && *own && *run_id && strcmp(own, run_id) != 0)
+    rc = dd_fail(err, DD_E_CORRUPT, "%s belongs to another run than this directory; move it elsewhere", path);
+  if (!rc) return DD_OK;
+  dd_checkpoint_close(*out);
   *out = NULL;
-  int rc = dd_rundir_candidates(j->dir, &iters, &n, err);
+  return rc;
+}
+
+/* Newest checkpoint that is whole; damaged ones are passed over with a warning, or with --strict not at all. */
+static int open_newest(dd_job *j, int strict, dd_checkpoint **out, dd_error *err) {
+  const char *dir = dd_rundir_path(j->dir);
+  dd_run_file *file;
+  size_t n;
+  char id[33];
+  *out = NULL;
+  int rc = dd_run_checkpoints(dir, &file, &n, err);
   if (rc) return rc;
   rc = dd_fail(err, DD_E_USAGE,
-               "%s holds no checkpoint to resume from; start the run with --overwrite instead of --resume",
-               dd_rundir_path(j->dir));
+               "%s holds no checkpoint to resume from; start the run with --overwrite instead of --resume", dir);
+  run_id_of(dir, id);
   for (size_t i = 0; i < n; i++) {
-    char path[4096];
-    rc = dd_rundir_checkpoint_path(j->dir, iters[i], path, sizeof path, err);
-    if (!rc) rc = dd_checkpoint_open(path, out, err);
-    if (!rc) rc = dd_checkpoint_verify(*out, err);
-    if (!rc) break;
-    dd_checkpoint_close(*out);
-    *out = NULL;
+    rc = open_whole(dir, file[i].name, id, out, err);
+    if (!rc || strict) break;
     if (i + 1 < n) dd_say(j->cb, DD_WARNING, "%s; trying the checkpoint before it", err->message);
   }
-  free(iters);
+  free(file);
   return rc;
 }
 
@@ -206,7 +231,7 @@ static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   if (c && *dd_checkpoint_state(c)->table_hash && *j->rates->table_hash &&
       strcmp(dd_checkpoint_state(c)->table_hash, j->rates->table_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
-                   "cannot resume: %s is not the table of rates this run was trained with (hash %s, the run has %s); "
+                   "cannot continue: %s is not the table of rates this run was trained with (hash %s, the run has %s); "
                    "restore the file, or start a new run with another --out",
                    s->dropout_table, j->rates->table_hash, dd_checkpoint_state(c)->table_hash);
   j->lr = (dd_lr){.max = s->lr,
@@ -217,7 +242,21 @@ static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   return DD_OK;
 }
 
+/* 128 random bits; where the system has none to give, the time and the process. They decide nothing but the name. */
+static void name_run(char id[33]) {
+  unsigned char bits[16];
+  if (getrandom(bits, sizeof bits, GRND_NONBLOCK) != sizeof bits) {
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    const uint64_t part[2] = {(uint64_t)now.tv_sec << 30 ^ (uint64_t)now.tv_nsec, (uint64_t)getpid()};
+    memcpy(bits, part, sizeof bits);
+  }
+  dd_hash_hex(bits, sizeof bits, id);
+}
+
 void dd_job_begin(dd_job *j) {
+  char run_id[33]; /* a run that goes back to its beginning is the same run */
+  memcpy(run_id, j->state.run_id, sizeof run_id);
   j->state = (dd_run_state){.evaluated = -1,
                             .best_val_loss = INFINITY,
                             .best_iter = -1,
@@ -227,6 +266,8 @@ void dd_job_begin(dd_job *j) {
   dd_rates_start(j->rates, &j->state.schedule);
   snprintf(j->state.data_hash, sizeof j->state.data_hash, "%s", j->data->hash);
   snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
+  snprintf(j->state.run_id, sizeof j->state.run_id, "%s", run_id);
+  if (!*run_id) name_run(j->state.run_id);
   dd_model_init(j->m, j->s->init_std);
   j->saved = -1;
 }
@@ -237,6 +278,7 @@ int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
   snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
   const int rc = dd_checkpoint_load(c, j->m, err);
   if (rc) return rc;
+  if (!*j->state.run_id) name_run(j->state.run_id); /* of before runs had names */
   j->saved = j->state.iter;
   dd_model_set_update(j->m, j->state.guard.updates, j->s->beta1, j->s->beta2);
   return DD_OK;
@@ -252,6 +294,8 @@ static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
                    (long long)dd_checkpoint_state(c)->iter, (long long)j->s->max_iters);
   const int rc = dd_job_load(j, c, err);
   if (rc) return rc;
+  j->loaded = j->state.iter;
+  if (!j->dir) return DD_OK; /* replay */
   dd_say(j->cb, DD_INFO, "%s %s at iteration %lld", j->s->eval_only ? "evaluating" : "resuming", dd_rundir_path(j->dir),
          (long long)j->state.iter);
   return j->s->eval_only ? DD_OK : dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
@@ -283,7 +327,7 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE ? DD_TOKENIZER_BYTE : DD_TOKENIZER_CHAR;
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
-                   "cannot resume: %s is not the text this run was trained on (hash %s, the run has %s); "
+                   "cannot continue: %s is not the text this run was trained on (hash %s, the run has %s); "
                    "restore the text, or start a new run with another --out",
                    j->data->name, j->data->hash, dd_checkpoint_state(c)->data_hash);
   snprintf(j->s->data, sizeof j->s->data, "%s", j->data->spec);
@@ -325,7 +369,7 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
   int rc;
   if (given->resume) {
     find_out(j, given); /* the run directory first: its checkpoint says what the run is */
-    if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, c, err)) ||
+    if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, given->strict, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;
   }
@@ -344,21 +388,40 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
       (rc = dd_metrics_open(j->dir, &j->metrics, err)))
     return rc;
   dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
-  return write_config(j, err);
+  rc = write_config(j, err);
+  const dd_saver_options o = {.dir = j->dir, .metrics = j->metrics, .m = j->m, .s = j->s, .vocab = &j->data->vocab,
+                              .cb = j->cb};
+  return rc ? rc : dd_saver_create(&j->saver, &o, err);
+}
+
+static int open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *given, dd_error *err) {
+  int rc;
+  /* What belonged to that call of the program does not belong to this one. */
+  for (int i = 0; dd_setting_at(i); i++)
+    if (dd_setting_at(i)->use & DD_USE_ONCE) dd_settings_reset(j->s, (enum dd_setting_id)i);
+  dd_settings_overlay(j->s, given);
+  if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, c, err)) || (rc = open_machine(j, err)) ||
+      (rc = open_data(j, c, err)) || (rc = estimate(j, err)) || (rc = open_buffers(j, err)))
+    return rc;
+  return start_state(j, c, err);
+}
+
+static int begin(dd_job *j, const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
+  *j = (dd_job){.cb = cb, .saved = -1, .loaded = -1, .until = -1};
+  j->s = dd_settings_create();
+  if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+  *j->s = *s;
+  return DD_OK;
 }
 
 int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
-  *j = (dd_job){.cb = cb, .saved = -1};
   dd_error local;
   if (!err) err = &local; /* fallback to an older checkpoint reads the message */
-  j->s = dd_settings_create();
-  if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
-  *j->s = *given;
   dd_checkpoint *c = NULL;
+  int rc = begin(j, given, cb, err);
   dd_settings *decided = NULL;
-  if (given->auto_resume) {
-    const int rc = dd_settings_check(given, err);
-    if (rc) return rc;
+  if (!rc && given->auto_resume) {
+    if ((rc = dd_settings_check(given, err))) return rc;
     decided = dd_settings_create();
     if (!decided) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
     *decided = *given;
@@ -367,14 +430,62 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
     decide_resume(j, decided);
     if (!decided->resume) memcpy(out, asked, sizeof j->s->out); /* named after the text that is found */
   }
-  const int rc = open_all(j, decided ? decided : given, &c, err);
+  if (!rc) rc = open_all(j, decided ? decided : given, &c, err);
   dd_settings_destroy(decided);
   dd_checkpoint_close(c);
   return rc;
 }
 
-int dd_job_close(dd_job *j, dd_error *err) {
+int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
+                       const dd_callbacks *cb, dd_error *err) {
+  const int rc = begin(j, of_run, cb, err);
+  return rc ? rc : open_replay(j, c, given, err);
+}
+
+/* The queue first, so that records stay in order. Stops where writing fails. */
+static int write_records(dd_job *j, dd_error *err) {
+  int rc = DD_OK;
+  while (json_array_size(j->unlogged) > 0 && !rc) {
+    rc = dd_metrics_append(j->metrics, json_array_get(j->unlogged, 0), err);
+    if (!rc) json_array_remove(j->unlogged, 0);
+  }
+  return rc;
+}
+
+int dd_job_log(dd_job *j, json_t *record, dd_error *err) {
+  if (!record || (!j->unlogged && !(j->unlogged = json_array())) || json_array_append(j->unlogged, record)) {
+    json_decref(record);
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
+  }
+  json_decref(record);
+  dd_error e;
+  const int rc = write_records(j, &e);
+  if (rc && !j->log_failed.code) {
+    j->log_failed = e;
+    dd_say(j->cb, DD_WARNING, "%s; training goes on, the records are kept and written when they can be", e.message);
+  }
+  return rc == DD_E_RUNTIME ? dd_fail(err, DD_E_RUNTIME, "%s", e.message) : DD_OK;
+}
+
+/* Metrics to the disk, or what of them is lost. */
+static int close_metrics(dd_job *j, dd_error *err) {
+  if (j->metrics) write_records(j, NULL);
+  const size_t lost = json_array_size(j->unlogged);
+  json_decref(j->unlogged);
   const int rc = dd_metrics_close(j->metrics, err);
+  if (rc || !j->log_failed.code) return rc;
+  if (lost)
+    return dd_fail(err, DD_E_IO, "%zu records are missing at the end of metrics.jsonl (%.600s); the checkpoints are not "
+                   "affected, a resume writes them again", lost, j->log_failed.message);
+  return dd_fail(err, DD_E_IO, "metrics.jsonl is complete, but not at the first attempt (%.600s); check the disk before "
+                 "the next run", j->log_failed.message);
+}
+
+int dd_job_close(dd_job *j, dd_error *err) {
+  dd_error e;
+  int rc = dd_saver_close(j->saver, err); /* before what it reads */
+  const int rc_metrics = close_metrics(j, &e);
+  if (!rc && rc_metrics) rc = dd_fail(err, e.code, "%s", e.message);
   dd_evaluator_destroy(&j->evaluator);
   free(j->idx);
   free(j->targets);
@@ -386,15 +497,15 @@ int dd_job_close(dd_job *j, dd_error *err) {
   return rc;
 }
 
-int dd_job_save(dd_job *j, dd_error *err) {
-  char path[4096];
+void dd_job_save(dd_job *j) {
   dd_run_state st = j->state;
   st.elapsed_s += dd_now() - j->started;
-  int rc = dd_rundir_checkpoint_path(j->dir, st.iter, path, sizeof path, err);
-  if (!rc) rc = dd_checkpoint_save(path, j->m, &st, j->s, &j->data->vocab, err);
-  /* What a rollback goes back to stays, however many checkpoints were asked for since. */
-  const int keep = j->s->on_nan == DD_ON_NAN_ROLLBACK && st.guard.anchor != st.iter ? 0 : (int)j->s->keep_checkpoints;
-  if (!rc) rc = dd_rundir_publish(j->dir, st.iter, st.best_iter == st.iter, keep, err);
-  if (!rc) j->saved = st.iter;
-  return rc;
+  dd_saver_save(j->saver, &st);
+  j->saved = st.iter;
+}
+
+int64_t dd_job_durable(dd_job *j, dd_error *why) {
+  if (why) *why = (dd_error){.code = DD_OK};
+  const int64_t iter = j->saver ? dd_saver_wait(j->saver, why) : -1;
+  return iter >= 0 ? iter : j->loaded;
 }

@@ -6,36 +6,47 @@
 #include <string.h>
 
 static int load_anchor(dd_job *j, int64_t anchor, dd_error *err) {
-  char path[4096];
-  dd_checkpoint *c = NULL;
-  int rc = dd_rundir_checkpoint_path(j->dir, anchor, path, sizeof path, err);
-  if (!rc) rc = dd_checkpoint_open(path, &c, err);
-  if (!rc) rc = dd_checkpoint_verify(c, err);
-  if (!rc) rc = dd_job_load(j, c, err);
-  dd_checkpoint_close(c);
+  dd_run_file *file;
+  size_t n, i = 0;
+  int rc = dd_run_checkpoints(dd_rundir_path(j->dir), &file, &n, err);
+  if (rc) return rc;
+  rc = dd_fail(err, DD_E_IO, "its checkpoint is gone");
+  for (; i < n && rc; i++) { /* there may be one under its second name */
+    char path[4096];
+    dd_checkpoint *c = NULL;
+    if (file[i].iter != anchor) continue;
+    rc = dd_path_join(path, sizeof path, dd_rundir_path(j->dir), file[i].name, err);
+    if (!rc) rc = dd_checkpoint_open(path, &c, err);
+    if (!rc) rc = dd_checkpoint_verify(c, err);
+    if (!rc) rc = dd_job_load(j, c, err);
+    dd_checkpoint_close(c);
+  }
+  free(file);
   return rc ? dd_fail_prefix(err, "cannot roll back to iteration %lld: ", (long long)anchor) : DD_OK;
 }
 
 /* Checkpoints beyond the state that was gone back to: a resume must not take them for newer ones. */
 static int discard_after(dd_job *j, int64_t iter, dd_error *err) {
-  int64_t *iters;
+  dd_run_file *file;
   size_t n;
-  int rc = dd_rundir_candidates(j->dir, &iters, &n, err);
+  int rc = dd_run_checkpoints(dd_rundir_path(j->dir), &file, &n, err);
   if (rc) return rc;
   for (size_t i = 0; i < n && !rc; i++) {
     char path[4096];
-    if (iters[i] <= iter) continue;
-    rc = dd_rundir_checkpoint_path(j->dir, iters[i], path, sizeof path, err);
+    if (file[i].iter <= iter) continue;
+    rc = dd_path_join(path, sizeof path, dd_rundir_path(j->dir), file[i].name, err);
     if (!rc && dd_fs()->unlink(path)) rc = dd_fail(err, DD_E_IO, "cannot remove %.700s", path);
   }
-  free(iters);
+  free(file);
   return rc;
 }
 
 int dd_job_rollback(dd_job *j, dd_error *err) {
   const dd_guard_state was = j->state.guard;
   const double elapsed = j->state.elapsed_s;
+  dd_error why;
   int rc = DD_OK;
+  dd_job_durable(j, NULL); /* nothing under way while files go */
   if (was.anchor < 0) dd_job_begin(j);
   else rc = load_anchor(j, was.anchor, err);
   if (rc) return rc;
@@ -44,10 +55,14 @@ int dd_job_rollback(dd_job *j, dd_error *err) {
   j->state.guard.redraw = was.redraw + 1;
   j->state.guard.rollbacks = was.rollbacks + 1;
   /* First the state from which a resume goes on like this, then nothing else that it could take. */
-  rc = dd_job_save(j, err);
-  if (!rc) rc = discard_after(j, j->state.iter, err);
+  dd_job_save(j);
+  dd_job_durable(j, &why);
+  if (why.code) return dd_fail(err, why.code, "cannot roll back to iteration %lld: %.700s", (long long)j->state.iter,
+                               why.message);
+  rc = discard_after(j, j->state.iter, err);
   if (!rc) rc = dd_metrics_close(j->metrics, err), j->metrics = NULL;
   if (!rc) rc = dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
   if (!rc) rc = dd_metrics_open(j->dir, &j->metrics, err);
+  dd_saver_metrics(j->saver, j->metrics);
   return rc;
 }

@@ -12,11 +12,10 @@
 #include <unistd.h>
 
 #define CONFIG "config.json"
-#define METRICS "metrics.jsonl"
+#define METRICS DD_RUN_METRICS
 #define LOCK "run.lock"
 #define PROBE "write-test"
 #define MAX_CONFIG ((size_t)1 << 20)
-#define MAX_METRICS ((size_t)1 << 32)
 
 struct dd_rundir {
   int lock;
@@ -27,18 +26,11 @@ static int out_of_memory(const char *what, dd_error *err) {
   return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", what);
 }
 
-/* Whether there is something of that name; unlike dd_is_file it does not take "cannot tell" for "no". */
-static int present(const char *path, int *yes, dd_error *err) {
-  struct stat st;
-  *yes = dd_fs()->stat(path, &st) == 0;
-  if (*yes || errno == ENOENT) return DD_OK;
-  return dd_fail(err, DD_E_IO, "cannot look for %.700s: %s", path, strerror(errno));
-}
-
 /* ---- names: what in a run directory is ours ---- */
 
-static void checkpoint_name(int64_t iter, char out[64]) {
-  snprintf(out, 64, "ckpt-%07lld.safetensors", (long long)iter);
+/* A write that failed is tried again under the second name: what the first one left behind is not to be trusted. */
+static void checkpoint_name(int64_t iter, int spare, char out[64]) {
+  snprintf(out, 64, "ckpt-%07lld%s.safetensors", (long long)iter, spare ? "-2" : "");
 }
 
 /* Iteration of a checkpoint name, -1 for any other name ("ckpt-12.safetensors" has too few digits to be ours). */
@@ -48,8 +40,11 @@ static int64_t checkpoint_iter(const char *name) {
   errno = 0;
   const long long iter = strtoll(name + 5, NULL, 10);
   if (errno != 0 || iter < 0) return -1;
-  checkpoint_name(iter, again);
-  return strcmp(name, again) == 0 ? iter : -1;
+  for (int spare = 0; spare < 2; spare++) {
+    checkpoint_name(iter, spare, again);
+    if (strcmp(name, again) == 0) return iter;
+  }
+  return -1;
 }
 
 static int is_all_digits(const char *s) {
@@ -232,7 +227,7 @@ int dd_rundir_open(const char *path, unsigned flags, dd_rundir **out, dd_error *
   int rc = DD_OK;
   if (flags & DD_RUN_CREATE) rc = dd_make_dirs(path, err);
   int there = 0;
-  if (rc == DD_OK) rc = present(path, &there, err);
+  if (rc == DD_OK) rc = dd_file_exists(path, &there, err);
   if (rc == DD_OK && (!there || !dd_is_dir(path)))
     rc = dd_fail(err, DD_E_USAGE, "there is no run directory %.700s", path);
   if (rc != DD_OK) return rc;
@@ -270,19 +265,18 @@ int dd_rundir_check_space(const dd_rundir *rd, uint64_t bytes, dd_error *err) {
 
 /* ---- checkpoints ---- */
 
-int dd_rundir_checkpoint_path(const dd_rundir *rd, int64_t iter, char *out, size_t size, dd_error *err) {
+int dd_rundir_checkpoint_path(const dd_rundir *rd, int64_t iter, int spare, char *out, size_t size, dd_error *err) {
   char name[64];
-  checkpoint_name(iter, name);
+  checkpoint_name(iter, spare, name);
   return dd_path_join(out, size, rd->path, name, err);
 }
 
-/* What `best` or `latest` says: name[64] and its iteration. *iter = -1: there is no such file. */
-static int read_pointer(const char *dir, const char *which, char name[64], int64_t *iter, dd_error *err) {
+int dd_run_pointer(const char *dir, const char *which, char name[64], int64_t *iter, dd_error *err) {
   char path[4096], *text;
   size_t n;
   *iter = -1;
   int there = 0, rc = dd_path_join(path, sizeof path, dir, which, err);
-  if (rc == DD_OK) rc = present(path, &there, err);
+  if (rc == DD_OK) rc = dd_file_exists(path, &there, err);
   if (rc != DD_OK || !there) return rc;
   rc = dd_file_read_all(path, 64, &text, &n, err);
   if (rc != DD_OK) return rc;
@@ -304,19 +298,24 @@ static int write_pointer(const dd_rundir *rd, const char *which, const char *nam
 }
 
 static int newest_first(const void *pa, const void *pb) {
-  const int64_t a = *(const int64_t *)pa, b = *(const int64_t *)pb;
-  return a > b ? -1 : a < b;
+  const dd_run_file *a = pa, *b = pb;
+  if (a->iter != b->iter) return a->iter > b->iter ? -1 : 1;
+  return strlen(a->name) < strlen(b->name) ? -1 : 1; /* the first name is the shorter one */
 }
 
-static int list_checkpoints(const char *dir, int64_t **iters, size_t *n, dd_error *err) {
+int dd_run_checkpoints(const char *dir, dd_run_file **files, size_t *n, dd_error *err) {
   listing l;
-  *iters = NULL;
+  *files = NULL;
   *n = 0;
   const int rc = list_dir(dir, &l, err);
   if (rc != DD_OK) return rc;
-  int64_t *v = malloc((l.n + 1) * sizeof *v);
-  for (size_t i = 0; v && i < l.n; i++)
-    if (checkpoint_iter(l.name[i]) >= 0) v[(*n)++] = checkpoint_iter(l.name[i]);
+  dd_run_file *v = malloc((l.n + 1) * sizeof *v);
+  for (size_t i = 0; v && i < l.n; i++) {
+    const int64_t iter = checkpoint_iter(l.name[i]);
+    if (iter < 0) continue;
+    v[*n].iter = iter;
+    snprintf(v[(*n)++].name, sizeof v->name, "%s", l.name[i]);
+  }
   listing_free(&l);
   if (!v) return out_of_memory(dir, err);
   if (*n == 0) {
@@ -324,41 +323,39 @@ static int list_checkpoints(const char *dir, int64_t **iters, size_t *n, dd_erro
     return DD_OK;
   }
   qsort(v, *n, sizeof *v, newest_first);
-  *iters = v;
+  *files = v;
   return DD_OK;
 }
 
-int dd_rundir_candidates(const dd_rundir *rd, int64_t **iters, size_t *n, dd_error *err) {
-  return list_checkpoints(rd->path, iters, n, err);
-}
-
-/* best and latest are read back from disk: after a resume nobody else knows them. */
+/* best and latest are read back from disk: after a resume nobody else knows them. Of the checkpoint just published only
+ * the name that `latest` has remains. */
 static int rotate(const dd_rundir *rd, int64_t iter, int keep, dd_error *err) {
-  char name[64];
-  int64_t best, latest, *v;
+  char best[64] = "", latest[64] = "";
+  int64_t of;
+  dd_run_file *v;
   size_t n;
-  int rc = read_pointer(rd->path, "best", name, &best, err);
-  if (rc == DD_OK) rc = read_pointer(rd->path, "latest", name, &latest, err);
+  int rc = dd_run_pointer(rd->path, "best", best, &of, err);
+  if (rc == DD_OK) rc = dd_run_pointer(rd->path, "latest", latest, &of, err);
   if (rc == DD_E_CORRUPT) return DD_OK; /* we do not know what to spare: rather keep all than end the training */
-  if (rc == DD_OK) rc = list_checkpoints(rd->path, &v, &n, err);
+  if (rc == DD_OK) rc = dd_run_checkpoints(rd->path, &v, &n, err);
   if (rc != DD_OK) return rc;
-  int kept = 0;
+  int older = 0; /* iterations before this one */
   for (size_t i = 0; rc == DD_OK && i < n; i++) {
-    if (v[i] > iter || kept++ < keep || v[i] == best || v[i] == latest) continue;
-    checkpoint_name(v[i], name);
-    rc = remove_file(rd->path, name, err);
+    older += v[i].iter < iter && (i == 0 || v[i].iter != v[i - 1].iter);
+    if (v[i].iter > iter || (v[i].iter < iter && older < keep)) continue;
+    if (strcmp(v[i].name, best) != 0 && strcmp(v[i].name, latest) != 0) rc = remove_file(rd->path, v[i].name, err);
   }
   free(v);
   return rc;
 }
 
-int dd_rundir_publish(dd_rundir *rd, int64_t iter, int is_best, int keep, dd_error *err) {
+int dd_rundir_publish(dd_rundir *rd, int64_t iter, unsigned how, int keep, dd_error *err) {
   char name[64], path[4096];
-  checkpoint_name(iter, name);
+  checkpoint_name(iter, (how & DD_PUBLISH_SPARE) != 0, name);
   int rc = dd_path_join(path, sizeof path, rd->path, name, err);
   if (rc == DD_OK && !dd_is_file(path)) rc = dd_fail(err, DD_E_IO, "checkpoint %.700s is gone", path);
   /* best first: a run that dies between the two resumes before this checkpoint and does both again */
-  if (rc == DD_OK && is_best) rc = write_pointer(rd, "best", name, err);
+  if (rc == DD_OK && (how & DD_PUBLISH_BEST)) rc = write_pointer(rd, "best", name, err);
   if (rc == DD_OK) rc = write_pointer(rd, "latest", name, err);
   if (rc == DD_OK && keep > 0) rc = rotate(rd, iter, keep, err);
   return rc;
@@ -366,14 +363,14 @@ int dd_rundir_publish(dd_rundir *rd, int64_t iter, int is_best, int keep, dd_err
 
 static int find_once(const char *dir, const char *which, char name[64], dd_error *err) {
   int64_t iter;
-  int rc = read_pointer(dir, which, name, &iter, err);
-  if (rc == DD_OK && iter < 0 && strcmp(which, "latest") != 0) rc = read_pointer(dir, "latest", name, &iter, err);
+  int rc = dd_run_pointer(dir, which, name, &iter, err);
+  if (rc == DD_OK && iter < 0 && strcmp(which, "latest") != 0) rc = dd_run_pointer(dir, "latest", name, &iter, err);
   if (rc != DD_OK || iter >= 0) return rc;
-  int64_t *v;
+  dd_run_file *v;
   size_t n;
-  rc = list_checkpoints(dir, &v, &n, err);
+  rc = dd_run_checkpoints(dir, &v, &n, err);
   if (rc != DD_OK) return rc;
-  if (n > 0) checkpoint_name(v[0], name);
+  if (n > 0) memcpy(name, v[0].name, sizeof v->name);
   free(v);
   return n > 0 ? DD_OK : dd_fail(err, DD_E_USAGE, "%.700s holds no checkpoint (is it the directory of a run?)", dir);
 }
@@ -384,7 +381,7 @@ int dd_run_find_checkpoint(const char *path, const char *which, char *out, size_
   if (!dd_is_dir(path)) {
     if (dd_is_file(path)) return dd_path_join(out, size, "", path, err);
     int there;
-    const int rc = present(path, &there, err);
+    const int rc = dd_file_exists(path, &there, err);
     if (rc != DD_OK) return rc;
     return dd_fail(err, DD_E_IO, "%.700s is no run directory or checkpoint%s", path, there ? "" : ": no such file");
   }
@@ -433,153 +430,4 @@ int dd_run_config_read(const char *dir, json_t **out, dd_error *err) {
   }
   *out = config;
   return DD_OK;
-}
-
-/* ---- metrics.jsonl ---- */
-
-struct dd_metrics {
-  int fd;
-  off_t good; /* bytes of whole lines */
-  int torn;   /* there may be more than that in the file */
-  char path[4096];
-};
-
-int dd_metrics_open(const dd_rundir *rd, dd_metrics **out, dd_error *err) {
-  *out = NULL;
-  dd_metrics *m = malloc(sizeof *m);
-  if (!m) return dd_fail(err, DD_E_RUNTIME, "out of memory while opening %s", METRICS);
-  m->torn = 0;
-  const int rc = dd_path_join(m->path, sizeof m->path, rd->path, METRICS, err);
-  if (rc != DD_OK) {
-    free(m);
-    return rc;
-  }
-  struct stat st;
-  m->fd = dd_fs()->open(m->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (m->fd < 0 || dd_fs()->fstat(m->fd, &st) != 0) {
-    const int e = errno;
-    if (m->fd >= 0) dd_fs()->close(m->fd);
-    dd_fail(err, DD_E_IO, "cannot open %.700s: %s", m->path, strerror(e));
-    free(m);
-    return DD_E_IO;
-  }
-  m->good = st.st_size;
-  *out = m;
-  return DD_OK;
-}
-
-/* text ends with a newline. A line that could only be written in part is taken back. */
-static int append(dd_metrics *m, const char *text, size_t n, dd_error *err) {
-  if (m->torn && dd_fs()->ftruncate(m->fd, m->good) != 0)
-    return dd_fail(err, DD_E_IO, "cannot repair the end of %.700s: %s", m->path, strerror(errno));
-  const int rc = dd_file_write_all(m->fd, m->path, text, n, err);
-  m->torn = rc != DD_OK && dd_fs()->ftruncate(m->fd, m->good) != 0;
-  if (rc == DD_OK) m->good += (off_t)n;
-  return rc;
-}
-
-int dd_metrics_append_line(dd_metrics *m, const char *line, dd_error *err) {
-  const size_t n = strlen(line);
-  if (memchr(line, '\n', n)) return dd_fail(err, DD_E_USAGE, "a record of %s must be one line", METRICS);
-  char *text = malloc(n + 1);
-  if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory while writing %.700s", m->path);
-  memcpy(text, line, n);
-  text[n] = '\n';
-  const int rc = append(m, text, n + 1, err);
-  free(text);
-  return rc;
-}
-
-int dd_metrics_append(dd_metrics *m, const json_t *record, dd_error *err) {
-  char *text = json_dumps(record, JSON_COMPACT | JSON_REAL_PRECISION(17));
-  if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory while writing %.700s", m->path);
-  const size_t n = strlen(text);
-  text[n] = '\n';
-  const int rc = append(m, text, n + 1, err);
-  free(text);
-  return rc;
-}
-
-int dd_metrics_close(dd_metrics *m, dd_error *err) {
-  if (!m) return DD_OK;
-  int rc = DD_OK;
-  if (dd_fs()->fsync(m->fd) != 0) rc = dd_fail(err, DD_E_IO, "cannot sync %.700s: %s", m->path, strerror(errno));
-  if (dd_fs()->close(m->fd) != 0 && errno != EINTR && rc == DD_OK)
-    rc = dd_fail(err, DD_E_IO, "cannot close %.700s: %s", m->path, strerror(errno));
-  free(m);
-  return rc;
-}
-
-/* 1 keep, 0 drop, -1 as the line before. */
-static int judge_line(const char *line, size_t n, int64_t iter) {
-  json_t *o = json_loadb(line, n, 0, NULL);
-  const json_t *i = json_object_get(o, "iter");
-  const int verdict = !json_is_object(o) ? 0 : json_is_number(i) ? json_number_value(i) <= (double)iter : -1;
-  json_decref(o);
-  return verdict;
-}
-
-/* Moves the lines to keep to the front of text and the others to cut; returns the bytes kept, *cut_bytes the rest. */
-static size_t split_lines(char *text, size_t n, int64_t iter, char *cut, size_t *cut_bytes) {
-  size_t kept = 0, dropped = 0;
-  int keep = 1;
-  for (size_t at = 0; at < n;) {
-    const char *end = memchr(text + at, '\n', n - at);
-    const size_t len = end ? (size_t)(end - (text + at)) + 1 : n - at;
-    const int verdict = end ? judge_line(text + at, len, iter) : 0;
-    if (verdict >= 0) keep = verdict;
-    if (keep) {
-      memmove(text + kept, text + at, len);
-      kept += len;
-    } else {
-      memcpy(cut + dropped, text + at, len);
-      dropped += len;
-    }
-    at += len;
-  }
-  *cut_bytes = dropped;
-  return kept;
-}
-
-/* Behind what an earlier resume at the same iteration left there. */
-static int save_cut(const char *path, const char *cut, size_t n, dd_error *err) {
-  char *old = NULL;
-  size_t size = 0;
-  int there, rc = present(path, &there, err);
-  if (rc == DD_OK && there) rc = dd_file_read_all(path, MAX_METRICS, &old, &size, err);
-  char *all = rc == DD_OK ? realloc(old, size + n + 1) : NULL;
-  if (rc != DD_OK) return rc;
-  if (!all) {
-    free(old);
-    return out_of_memory(path, err);
-  }
-  if (size > 0 && all[size - 1] != '\n') all[size++] = '\n'; /* it ended in a torn line */
-  memcpy(all + size, cut, n);
-  rc = dd_file_replace(path, all, size + n, err);
-  free(all);
-  return rc;
-}
-
-int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err) {
-  char path[4096], cut_path[4096], name[64], *text;
-  size_t n, cut_bytes;
-  snprintf(name, sizeof name, METRICS ".cut-%lld", (long long)(iter < 0 ? 0 : iter));
-  int rc = dd_path_join(path, sizeof path, rd->path, METRICS, err);
-  if (rc == DD_OK) rc = dd_path_join(cut_path, sizeof cut_path, rd->path, name, err);
-  int there = 0;
-  if (rc == DD_OK) rc = present(path, &there, err);
-  if (rc != DD_OK || !there) return rc;
-  rc = dd_file_read_all(path, MAX_METRICS, &text, &n, err);
-  if (rc != DD_OK) return rc;
-  char *cut = malloc(n + 1);
-  if (!cut) {
-    free(text);
-    return out_of_memory(path, err);
-  }
-  const size_t kept = split_lines(text, n, iter, cut, &cut_bytes);
-  if (cut_bytes > 0) rc = save_cut(cut_path, cut, cut_bytes, err);
-  if (cut_bytes > 0 && rc == DD_OK) rc = dd_file_replace(path, text, kept, err);
-  free(cut);
-  free(text);
-  return rc;
 }

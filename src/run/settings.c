@@ -27,7 +27,8 @@ static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL
 enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
   PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH,
-  COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT, ALONE = DD_USE_ALONE, SCHEDULES = DD_USE_SCHEDULES
+  COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT, ALONE = DD_USE_ALONE, SCHEDULES = DD_USE_SCHEDULES,
+  VERIFY = DD_USE_VERIFY
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \

@@ -64,7 +64,7 @@ static void describe(const dd_job *j, double loss, double norm, char *out, size_
     snprintf(out, size, "loss %s, first non-finite gradient in %s", text, where ? where : "none of the tensors");
 }
 
-static int diverged(const dd_job *j, int64_t it, double loss, double norm, dd_error *err) {
+static int diverged(dd_job *j, int64_t it, double loss, double norm, dd_error *err) {
   const dd_guard_state *g = &j->state.guard;
   char what[160], tries[96] = "";
   describe(j, loss, norm, what, sizeof what);
@@ -74,12 +74,12 @@ static int diverged(const dd_job *j, int64_t it, double loss, double norm, dd_er
                  "training diverged at iteration %lld%s: %s; the weights were not updated and %s a lower --lr or a "
                  "smaller --grad-clip",
                  (long long)it, tries, what,
-                 j->saved >= 0 ? "the last checkpoint is good: resume from it with"
+                 dd_job_durable(j, NULL) >= 0 ? "the last checkpoint is good: resume from it with"
                                : "no checkpoint was saved yet: start again with --overwrite and");
 }
 
 /* The weights themselves went bad: an update that looked finite led here. */
-static int diverged_in_eval(const dd_job *j, int64_t it, double train, double val, dd_error *err) {
+static int diverged_in_eval(dd_job *j, int64_t it, double train, double val, dd_error *err) {
   const char *where = first_bad_tensor(j->m, j->m->param);
   return dd_fail(
       err, DD_E_DIVERGED,
@@ -90,22 +90,15 @@ static int diverged_in_eval(const dd_job *j, int64_t it, double train, double va
       : isfinite(train) ? "validation"
                         : "every",
       where ? where : "none of the tensors",
-      j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+      dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
 static json_t *real_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }
 
-/* Steals the record. */
-static int append_record(dd_job *j, json_t *o, dd_error *err) {
-  if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
-  const int rc = dd_metrics_append(j->metrics, o, err);
-  json_decref(o);
-  return rc;
-}
-
 /* rates: of sites, when they need not have one; else NULL. */
 static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_error *err) {
   if (j->cb && j->cb->step) j->cb->step(j->cb->user, r);
+  if (!j->metrics) return DD_OK; /* replay */
   json_t *o = json_pack("{s:s, s:I, s:o, s:f, s:f, s:o, s:f, s:f, s:f}", "type", "step", "iter", (json_int_t)r->iter,
                         "loss", real_or_null(r->loss), "lr", r->lr, "dropout", r->dropout, "grad_norm",
                         real_or_null(r->grad_norm), "ms_per_iter", r->ms_per_iter, "tokens_per_s", r->tokens_per_s,
@@ -117,7 +110,7 @@ static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_
     json_decref(o);
     o = NULL;
   }
-  return append_record(j, o, err);
+  return dd_job_log(j, o, err);
 }
 
 /* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
@@ -135,20 +128,19 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
-  if (!j->metrics) return DD_OK; /* eval_only */
+  if (!j->metrics) return DD_OK; /* eval_only, replay */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
                         (json_int_t)r.iter, "train_loss", r.train_loss, "val_loss", r.val_loss, "best_val_loss",
                         r.best_val_loss, "best_iter", (json_int_t)r.best_iter, "improved", r.improved, "dropout",
                         r.dropout, "fingerprint", r.fingerprint, "seconds", r.seconds, "elapsed_s", r.elapsed_s);
-  return append_record(j, o, err);
+  return dd_job_log(j, o, err);
 }
 
 /* The end of a run that has no end: who reads metrics.jsonl is told. The reason it is returned for comes before a
  * failure to write this. */
 static void log_diverged(dd_job *j) {
-  json_t *o = j->metrics ? json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter) : NULL;
-  if (o) dd_metrics_append(j->metrics, o, NULL);
-  json_decref(o);
+  if (j->metrics)
+    dd_job_log(j, json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter), NULL);
 }
 
 /* Losses of both splits at iteration it into the state; tells the schedule. *improved: a new best. */
@@ -186,29 +178,36 @@ static const char *bad_state(const dd_job *j) {
 
 static int save(dd_job *j, dd_error *err) {
   const char *where = bad_state(j);
-  if (!where) return dd_job_save(j, err);
+  if (!where) return dd_job_save(j), DD_OK;
   return dd_fail(err, DD_E_DIVERGED,
                  "training diverged before iteration %lld: first non-finite weight or moment in %s; this was not "
                  "saved; %s a lower --lr or a smaller --grad-clip",
                  (long long)j->state.iter, where,
-                 j->saved >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+                 dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
 }
 
 /* Save before leaving because of a request; the reason stays the request unless saving fails. */
 static int stop_and_save(dd_job *j, dd_error *err) {
+  const long long it = (long long)j->state.iter;
   const char *said = "checkpoint saved in";
-  if (j->saved != j->state.iter) {
-    dd_error e;
-    const int rc = save(j, &e);
-    /* A run that would now go back leaves that to its resume. */
-    if (rc == DD_E_DIVERGED && j->s->on_nan == DD_ON_NAN_ROLLBACK && j->saved >= 0) said = "older checkpoint kept in";
-    else if (rc) return dd_fail(err, (dd_status)rc, "%s", e.message);
+  dd_error why;
+  if (j->until >= 0) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
+  const int rc = j->saved != j->state.iter ? save(j, &why) : DD_OK;
+  /* A run that would now go back leaves that to its resume. */
+  if (rc && (j->s->on_nan != DD_ON_NAN_ROLLBACK || dd_job_durable(j, NULL) < 0))
+    return dd_fail(err, (dd_status)rc, "%s", why.message);
+  const long long have = (long long)dd_job_durable(j, rc ? NULL : &why);
+  if (rc) said = "older checkpoint kept in";
+  else if (have != it) {
+    char older[64] = "there is no older one";
+    if (have >= 0) snprintf(older, sizeof older, "the newest is of iteration %lld", have);
+    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved (%.600s); "
+                   "%s", it, why.message, older);
   }
   return dd_fail(err, DD_E_STOPPED,
                  "stopped on request at iteration %lld of %lld, %s %s; continue with "
                  "`dd-cpu train --resume --out %s`",
-                 (long long)j->state.iter, (long long)j->s->max_iters, said, dd_rundir_path(j->dir),
-                 dd_rundir_path(j->dir));
+                 it, (long long)j->s->max_iters, said, dd_rundir_path(j->dir), dd_rundir_path(j->dir));
 }
 
 /* An update that is left out: told, counted, recorded. DD_E_DIVERGED when it is one too many. */
@@ -222,12 +221,14 @@ static int skip(dd_job *j, dd_verdict why, double loss, double norm, double limi
   dd_guard_skipped(g);
   dd_say(j->cb, DD_WARNING, "iteration %lld: update skipped, %s (%lld skipped so far)", (long long)it, what,
          (long long)g->skipped);
-  int rc = append_record(j,
-                         json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:I}", "type", "skip", "iter", (json_int_t)it,
-                                   "why", why == DD_OUTLIER ? "outlier" : "not finite", "loss", real_or_null(loss),
-                                   "grad_norm", real_or_null(norm), "limit", real_or_null(limit), "tensor",
-                                   where ? json_string(where) : json_null(), "skipped", (json_int_t)g->skipped),
-                         err);
+  int rc = DD_OK;
+  if (j->metrics) /* no replay */
+    rc = dd_job_log(j,
+                    json_pack("{s:s, s:I, s:s, s:o, s:o, s:o, s:o, s:I}", "type", "skip", "iter", (json_int_t)it, "why",
+                              why == DD_OUTLIER ? "outlier" : "not finite", "loss", real_or_null(loss), "grad_norm",
+                              real_or_null(norm), "limit", real_or_null(limit), "tensor",
+                              where ? json_string(where) : json_null(), "skipped", (json_int_t)g->skipped),
+                    err);
   if (!rc && g->in_row >= j->s->max_skips) rc = diverged(j, it, loss, norm, err);
   return rc;
 }
@@ -235,7 +236,7 @@ static int skip(dd_job *j, dd_verdict why, double loss, double norm, double limi
 /* Back to the newest planned checkpoint; *err says why. DD_E_DIVERGED, with that, when it was tried too often. */
 static int roll_back(dd_job *j, dd_error *err) {
   const long long from = (long long)j->state.iter;
-  if (j->state.guard.rollbacks >= j->s->max_skips) return DD_E_DIVERGED;
+  if (j->state.guard.rollbacks >= j->s->max_skips || !j->metrics) return DD_E_DIVERGED;
   dd_error why = *err;
   int rc = dd_job_rollback(j, err);
   if (rc) return rc;
@@ -245,7 +246,7 @@ static int roll_back(dd_job *j, dd_error *err) {
   dd_say(j->cb, DD_WARNING, "%.600s; back to iteration %lld and on with other batches (rollback %lld)", why.message,
          (long long)st->iter, (long long)st->guard.redraw);
   if (st->evaluated == st->iter && (rc = log_eval(j, 0, 0, err))) return rc;
-  return append_record(j,
+  return dd_job_log(j,
                        json_pack("{s:s, s:I, s:I, s:I}", "type", "rollback", "iter", (json_int_t)st->iter, "from",
                                  (json_int_t)from, "rollbacks", (json_int_t)st->guard.redraw),
                        err);
@@ -288,7 +289,7 @@ static int is_planned(const dd_job *j) {
 }
 
 /* One iteration. *save_asked: a checkpoint was asked for and not yet made. *done: it was the last. */
-static int iterate(dd_job *j, pace *p, int *save_asked, int *done, dd_train_result *out, dd_error *err) {
+static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final_loss, dd_error *err) {
   const dd_settings *s = j->s;
   dd_run_state *st = &j->state;
   const int64_t it = st->iter;
@@ -303,6 +304,7 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, dd_train_resu
     j->evaluator.save_asked = 0;
     p->since += dd_now() - t;
   }
+  if (it == j->until) return *done = 1, DD_OK;
   double loss = 0, limit;
   dd_dropout_rates rates;
   const double rate = dd_rates_at(j->rates, &st->schedule, it, &rates);
@@ -320,14 +322,15 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, dd_train_resu
   if (verdict != DD_NOT_FINITE || st->evaluated == it) {
     const int planned = is_planned(j);
     if (planned && it > st->guard.anchor) st->guard.anchor = it, st->guard.rollbacks = 0;
-    if ((planned || *save_asked) && j->saved != it) {
+    if ((planned || *save_asked) && j->saved != it && j->saver) {
       const double t = dd_now();
       if ((rc = save(j, err))) return rc;
       p->since += dd_now() - t;
     }
     *save_asked = 0;
   }
-  out->final_loss = loss;
+  if (j->saver) dd_saver_poll(j->saver);
+  *final_loss = loss;
   if (last) *done = 1; /* no update, so nothing to skip */
   else if (verdict == DD_NOT_FINITE && s->on_nan == DD_ON_NAN_ROLLBACK) return diverged(j, it, loss, norm, err);
   else if (verdict != DD_FIT) {
@@ -354,7 +357,7 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, dd_train_resu
   return DD_OK;
 }
 
-static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
+int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
   dd_run_state *st = &j->state;
   pace p = {.since = dd_now()};
   int rc = DD_OK, save_asked = 0, done = 0;
@@ -363,10 +366,10 @@ static int loop(dd_job *j, dd_train_result *out, dd_error *err) {
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter) /* resumed just after an evaluation: its record was cut off with what followed */
+  if (st->evaluated == st->iter && j->metrics) /* resumed just after an evaluation: its record was cut off */
     rc = log_eval(j, 0, 0, err);
   while (!rc && !done) {
-    rc = iterate(j, &p, &save_asked, &done, out, err);
+    rc = iterate(j, &p, &save_asked, &done, final_loss, err);
     if (rc == DD_E_DIVERGED && j->s->on_nan == DD_ON_NAN_ROLLBACK) {
       rc = roll_back(j, err);
       p.since = dd_now();
@@ -393,7 +396,7 @@ static int taste(dd_job *j, dd_error *err) {
 int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
   dd_error local;
   j->started = dd_now();
-  int rc = loop(j, r, err ? err : &local);
+  int rc = dd_job_run(j, &r->final_loss, err ? err : &local);
   if (rc == DD_E_DIVERGED) log_diverged(j);
   r->iter = j->state.iter;
   r->train_loss = j->state.train_loss;

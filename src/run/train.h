@@ -6,6 +6,7 @@
 #include "run/evaluate.h"
 #include "run/rates.h"
 #include "run/rundir.h"
+#include "run/saver.h"
 #include "core/machine.h"
 
 typedef struct dd_job {
@@ -17,13 +18,18 @@ typedef struct dd_job {
   char tier_why[128], threads_why[128];
   dd_rundir *dir;
   dd_metrics *metrics;
+  json_t *unlogged;    /* records that metrics.jsonl did not take yet, NULL: none */
+  dd_error log_failed; /* the first time it did not; code DD_OK: never */
+  dd_saver *saver;
   dd_model *m;
   dd_evaluator evaluator;
   int32_t *idx, *targets; /* one micro-batch */
   dd_rates *rates;
   dd_lr lr;
   dd_run_state state;
-  int64_t saved;  /* iteration of the newest checkpoint of this run, -1: none */
+  int64_t saved;  /* iteration last handed to the saver, or resumed from; -1: none */
+  int64_t loaded; /* iteration resumed from, -1: none */
+  int64_t until;  /* replay: return before the gradients of this iteration; -1: no replay */
   double peak;    /* FLOP/s of all threads, measured at the start */
   double started; /* dd_now() when training began */
   /* For tests: called in every iteration before its gradients are computed (loss NULL) and after, before they are
@@ -35,16 +41,27 @@ typedef struct dd_job {
 /** Settings (with --resume: those of the run, then what was given now), data, tier, threads, memory estimate; then,
  *  unless dry_run, the run directory, the model, and initial or loaded parameters. */
 int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err);
-/** Closes metrics too; that error, if any, is returned. */
+/** For a replay: the state of checkpoint c, the settings of another of the same run and what was given now, nothing
+ *  written. */
+int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
+                       const dd_callbacks *cb, dd_error *err);
+/** Waits for the save under way, closes metrics; returns the first failure of either, DD_OK when all is on disk. */
 int dd_job_close(dd_job *j, dd_error *err);
-/** Write a checkpoint of the current state and publish it. */
-int dd_job_save(dd_job *j, dd_error *err);
+/** Save the current state, beside the training. */
+void dd_job_save(dd_job *j);
+/** Wait for it. Iteration of the newest checkpoint that is durable, -1: none; why as of dd_saver_wait. */
+int64_t dd_job_durable(dd_job *j, dd_error *why);
+/** Record to metrics.jsonl (NULL: out of memory, which is the only error); the reference is taken over. What cannot be
+ *  written is told once, kept, and written later. */
+int dd_job_log(dd_job *j, json_t *record, dd_error *err);
 /** The state at the beginning: initial parameters. */
 void dd_job_begin(dd_job *j);
 /** Parameters, optimizer and state of a checkpoint. */
 int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err);
 /** Back to the state of j->state.guard.anchor, on disk too; the next iterations draw other batches. */
 int dd_job_rollback(dd_job *j, dd_error *err);
+/** The training loop, from j->state on. */
+int dd_job_run(dd_job *j, double *final_loss, dd_error *err);
 /** dd_train between opening and closing: the loop and the text at the end. */
 int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err);
 #endif
