@@ -237,7 +237,7 @@ int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
     const double norm = dd_model_grad_norm(j->m);
     if (!isfinite(loss) || !isfinite(norm)) return diverged(j, it, loss, err);
     /* The state before this update, now that its weights are known to give finite gradients. */
-    if (save && j->saved != it) {
+    if (save && j->saver && j->saved != it) {
       const double t = dd_now();
       dd_job_save(j);
       p.since += dd_now() - t;
