@@ -3,6 +3,7 @@
 #include "run/rundir.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,6 +19,7 @@ struct dd_metrics {
   int fd;
   off_t good; /* bytes of whole lines */
   int torn;   /* there may be more than that in the file */
+  atomic_int unsynced; /* a sync failed: another one would succeed without having written anything */
   char path[4096];
 };
 
@@ -26,6 +28,7 @@ int dd_metrics_open(const dd_rundir *rd, dd_metrics **out, dd_error *err) {
   dd_metrics *m = malloc(sizeof *m);
   if (!m) return dd_fail(err, DD_E_RUNTIME, "out of memory while opening %s", METRICS);
   m->torn = 0;
+  atomic_init(&m->unsynced, 0);
   const int rc = dd_path_join(m->path, sizeof m->path, dd_rundir_path(rd), METRICS, err);
   if (rc != DD_OK) {
     free(m);
@@ -77,19 +80,19 @@ int dd_metrics_append(dd_metrics *m, const json_t *record, dd_error *err) {
   return rc;
 }
 
+int dd_metrics_sync(dd_metrics *m, dd_error *err) {
+  if (atomic_load(&m->unsynced) || dd_fs()->fsync(m->fd) == 0) return DD_OK;
+  atomic_store(&m->unsynced, 1);
+  return dd_fail(err, DD_E_IO, "cannot sync %.700s: %s", m->path, strerror(errno));
+}
+
 int dd_metrics_close(dd_metrics *m, dd_error *err) {
   if (!m) return DD_OK;
-  int rc = DD_OK;
-  if (dd_fs()->fsync(m->fd) != 0) rc = dd_fail(err, DD_E_IO, "cannot sync %.700s: %s", m->path, strerror(errno));
+  int rc = dd_metrics_sync(m, err);
   if (dd_fs()->close(m->fd) != 0 && errno != EINTR && rc == DD_OK)
     rc = dd_fail(err, DD_E_IO, "cannot close %.700s: %s", m->path, strerror(errno));
   free(m);
   return rc;
-}
-
-int dd_metrics_sync(dd_metrics *m, dd_error *err) {
-  if (dd_fs()->fsync(m->fd) == 0) return DD_OK;
-  return dd_fail(err, DD_E_IO, "cannot sync %.700s: %s", m->path, strerror(errno));
 }
 
 /* 1 keep, 0 drop, -1 as the line before. */

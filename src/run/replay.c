@@ -64,9 +64,9 @@ static void on_step(void *user, const dd_step_record *s) {
   const json_t *want = record_at(r->step, s->iter);
   if (want) {
     r->steps++;
+    compare_real(r, want, "dropout", s->dropout, s->iter); /* causes before what follows from them */
     compare_real(r, want, "loss", s->loss, s->iter);
     compare_real(r, want, "grad_norm", s->grad_norm, s->iter);
-    compare_real(r, want, "dropout", s->dropout, s->iter);
   }
   if (r->user && r->user->phase) r->user->phase(r->user->user, "replay", s->iter - r->from, r->to - r->from);
 }

@@ -66,7 +66,8 @@ int dd_metrics_open(const dd_rundir *rd, dd_metrics **out, dd_error *err);
 int dd_metrics_append_line(dd_metrics *m, const char *line, dd_error *err);
 /** The same for an object; reals with 17 digits, so that they read back exactly. Not sorted: order of insertion. */
 int dd_metrics_append(dd_metrics *m, const json_t *record, dd_error *err);
-/** What was appended is durable when it returns. May be called by another thread than the one that appends. */
+/** What was appended is durable when it returns. May be called by another thread than the one that appends. A failure is
+ *  told once; the file is not synced again. */
 int dd_metrics_sync(dd_metrics *m, dd_error *err);
 /** Sync and close; accepts NULL (and then succeeds). The object is gone in any case. */
 int dd_metrics_close(dd_metrics *m, dd_error *err);
