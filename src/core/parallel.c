@@ -226,18 +226,34 @@ static void *hold(void *gate) {
   return NULL;
 }
 
+/* The stacks that OpenMP will ask for: "64M", "512k", a number of kilobytes. 0: the system's own size. */
+static size_t openmp_stack(void) {
+  const char *s = getenv("OMP_STACKSIZE");
+  char *end;
+  if (!s || !*s) return 0;
+  const unsigned long long n = strtoull(s, &end, 10);
+  end += strspn(end, " \t");
+  const char *const units = "bkmg", *unit = *end ? strchr(units, *end | 0x20) : units + 1;
+  if (!unit || n > SIZE_MAX >> 30) return 0;
+  return (size_t)n << 10 * (unit - units);
+}
+
 /* OpenMP libraries end the process when a thread cannot be started, so try first: that many threads, all at once.
  * Returns how many there can be, at most n. */
 static int startable(int n) {
   pthread_mutex_t gate = PTHREAD_MUTEX_INITIALIZER;
+  pthread_attr_t stack;
+  if (pthread_attr_init(&stack)) return 0;
+  pthread_attr_setstacksize(&stack, openmp_stack()); /* a size that is too small changes nothing */
   pthread_t *t = malloc((size_t)n * sizeof *t);
   int started = 0;
-  if (!t) return 0;
+  if (!t) n = 0;
   pthread_mutex_lock(&gate);
-  while (started < n && pthread_create(&t[started], NULL, hold, &gate) == 0) started++;
+  while (started < n && pthread_create(&t[started], &stack, hold, &gate) == 0) started++;
   pthread_mutex_unlock(&gate);
   for (int i = 0; i < started; i++) pthread_join(t[i], NULL);
   free(t);
+  pthread_attr_destroy(&stack);
   return started;
 }
 
@@ -253,8 +269,8 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
   if (!rc && threads > 1) {
     const int can = startable(threads - 1);
     if (can < threads - 1)
-      rc = dd_fail(err, DD_E_RUNTIME, "%d threads cannot be started here, only %d; use -t %d or fewer", threads,
-                   can + 1, can + 1);
+      rc = dd_fail(err, DD_E_RUNTIME, "%d threads cannot be started here, only %d; use -t %d or fewer%s", threads,
+                   can + 1, can + 1, getenv("OMP_STACKSIZE") ? ", or a smaller OMP_STACKSIZE" : "");
   }
   if (!rc && threads > 1) {
     const int e = pthread_create(&t->host, NULL, host, t);
