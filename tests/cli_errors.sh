@@ -353,7 +353,7 @@ is 'a dry run has no result' '' "$(cat out)"
 "$bin" --help >out 2>err
 is 'help' 0 $?
 commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' out)
-is 'commands' 'train compare eval sample prepare schedules info bench report ' "$(echo "$commands" | tr '\n' ' ')"
+is 'commands' 'train compare eval sample verify prepare schedules info bench report ' "$(echo "$commands" | tr '\n' ' ')"
 for c in $commands; do
   "$bin" "$c" --help >out 2>err
   is "$c --help" "0 Usage: dd-cpu $c" "$? $(head -n 1 out | cut -d ' ' -f 1-3)"

@@ -119,6 +119,7 @@ static int all_finite(const float *v, int64_t n) {
 static int64_t newest_is_good(harness *h) {
   char path[4096];
   dd_checkpoint *c;
+  dd_job_durable(&h->j, NULL);
   if (dd_run_find_checkpoint(dd_rundir_path(h->j.dir), "latest", path, sizeof path, &err) ||
       dd_checkpoint_open(path, &c, &err) || dd_checkpoint_verify(c, &err) || dd_checkpoint_load(c, h->j.m, &err))
     fail_msg("%s", err.message);
