@@ -334,6 +334,28 @@ for kind in empty truncated 'without its last byte' 'of another format' \
   [ "$kind" = 'damaged in a moment' ] || # which sample does not read
     fails "all checkpoints $kind: sample" 4 hurt/ckpt-00000 -- "$bin" sample hurt
 done
+
+# Verify: a line per file, exit code, nothing written.
+before=$(contents run)
+"$bin" verify run >out 2>err
+is 'verify: exit code' 0 $?
+has 'verify: checkpoint' out 'good  ckpt-0000012.safetensors  iteration 12'
+has 'verify: verdict' out 'nothing is wrong'
+"$bin" verify run --replay last -t 2 --json >out 2>err
+is 'replay: exit code' 0 $?
+has 'replay: JSON' out '"replay":[8,12]'
+is 'verify: writes nothing' "$before" "$(contents run)"
+rm -rf hurt && cp -R run hurt && damage 'damaged in a moment' hurt/ckpt-0000008.safetensors
+"$bin" verify hurt >out 2>err
+is 'verify, damaged: exit code' 4 $?
+has 'verify, damaged: line' out 'BAD   ckpt-0000008.safetensors'
+has 'verify, damaged: error' err 'checks of hurt failed; the first: ckpt-0000008.safetensors'
+fails 'verify nothing' 2 'verify needs a run directory' -- "$bin" verify
+fails 'verify what is not there' 74 'nosuch' -- "$bin" verify nosuch
+fails 'replay of nonsense' 2 "'8-12'" '250..500' -- "$bin" verify run --replay 8-12
+fails 'replay without its checkpoint' 2 'iteration 9 ' ': 8 12' -- "$bin" verify run --replay 9..12
+fails 'strict resume' 4 hurt2/ckpt-0000012.safetensors -- sh -c '
+  rm -rf hurt2 && cp -R run hurt2 && printf x >>hurt2/ckpt-0000012.safetensors && "$1" train --resume --strict --out hurt2 -t 1' - "$bin"
 rm -rf hurt && cp -R run hurt && echo nonsense >hurt/best
 fails 'damaged pointer' 4 hurt/best -- "$bin" sample hurt
 rm hurt/best && "$bin" sample hurt --max-new-tokens 5 >out 2>err
