@@ -160,8 +160,8 @@ static int write_config(dd_job *j, dd_error *err) {
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
   int rc = dd_rundir_config_write(j->dir, o, err);
   if (!rc) {
-    json_object_set_new(o, "type", json_string("config"));
-    rc = dd_metrics_append(j->metrics, o, err);
+    if (json_object_set_new(o, "type", json_string("config"))) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics");
+    else rc = dd_metrics_append(j->metrics, o, err);
   }
   json_decref(o);
   return rc;
@@ -185,6 +185,7 @@ static int open_newest(dd_job *j, dd_checkpoint **out, dd_error *err) {
     if (!rc) break;
     dd_checkpoint_close(*out);
     *out = NULL;
+    if (rc == DD_E_RUNTIME) break; /* no fault of the file */
     if (i + 1 < n) dd_say(j->cb, DD_WARNING, "%s; trying the checkpoint before it", err->message);
   }
   free(iters);
