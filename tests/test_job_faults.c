@@ -150,7 +150,7 @@ static void compare(void **state) {
 }
 
 int main(void) {
-  (void)get, (void)has_checkpoint;
+  (void)get, (void)count_files;
   if (!make_root()) return 1;
   make_inputs();
   const struct CMUnitTest tests[] = {cmocka_unit_test(train), cmocka_unit_test(resume), cmocka_unit_test(overwrite),

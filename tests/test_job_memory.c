@@ -205,7 +205,7 @@ static void compare(void **state) {
 }
 
 int main(void) {
-  (void)get;
+  (void)get, (void)count_files;
   if (!make_root()) return 1;
   json_set_alloc_funcs(json_malloc, json_free);
   make_inputs();
