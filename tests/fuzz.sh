@@ -31,5 +31,7 @@ for t in $all; do
   "$build/tests/libfuzzer_$t" -max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=20000 -print_final_stats=1 \
     -close_fd_mask=1 "$corpus" 2>&1 | grep -E 'stat::number_of_executed_units|ERROR|SUMMARY|crash-|DEDUP|abort|leak|timeout' ||
     { echo "fuzz.sh: $t ended without its statistics" >&2; exit 1; }
-  ls crash-* leak-* timeout-* oom-* >/dev/null 2>&1 && { echo "fuzz.sh: $t found something" >&2; exit 1; }
+  for found in crash-* leak-* timeout-* oom-*; do
+    [ ! -e "$found" ] || { echo "fuzz.sh: $t found $found" >&2; exit 1; }
+  done
 done

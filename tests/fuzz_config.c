@@ -41,6 +41,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 static const fuzz_seed seeds[] = {
     {"# nanoGPT\nout_dir = 'out'\neval_interval = 250 # keep\nlearning_rate = 1e-3\nmax_iters = 5_000\nn_layer = 2*3\n"
      "dropout = 0.2\nbias = False\ncompile = False\ndevice = 'cpu'\nstart = \"\\n\\u00e9\"\nblock_size = (64 + 64) / 1\n", 0},
+    {"prompt = 'it does not end", 0},
     {"preset = tiny\nschedule = 'expr:p0*(1-t/T)'\nseed = 7\n", 0},
     {"\xef\xbb\xbfn_head = 4\r\nwandb_log = anything at all\r\nmin_lr = None\r\n", 0},
     {"{\"settings\": {\"n_layer\": 4, \"lr\": 0.001, \"schedule\": \"linear\", \"bias\": true, \"seed\": \"12\", \"resume\": true}}", 0},

@@ -14,8 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   demand((rc == DD_OK) == (ours != NULL), "object");
   demand(!rc || (fault.what && fault.line > 0 && fault.byte > 0), "fault");
   theirs = json_loadb(text, size, JSON_REJECT_DUPLICATES, &e);
-  const int deep = rc && strstr(fault.what, "nested");
-  demand(deep || !theirs == !ours, "jansson judges otherwise");
+  const int limit = rc && (strstr(fault.what, "nested") || strstr(fault.what, "too long"));
+  /* jansson passes over a NUL behind a word or a number; we do not */
+  demand(limit || !theirs == !ours || (size && memchr(data, 0, size)), "jansson judges otherwise");
   demand(!theirs || !ours || json_equal(ours, theirs), "another value");
   json_decref(theirs);
   json_decref(ours);

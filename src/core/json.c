@@ -1,4 +1,8 @@
 #include "core/json.h"
+#include "core/number.h"
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 int dd_utf8_valid(const char *text, size_t n) {
@@ -19,131 +23,195 @@ int dd_utf8_valid(const char *text, size_t n) {
   return 1;
 }
 
-/* ---- the grammar of RFC 8259, as a walk over the text ---- */
+/* ---- the grammar of RFC 8259; jansson's own reader drops characters, or aborts, when memory runs out ---- */
 
-typedef struct scan {
+typedef struct reader {
   const char *at, *end;
   const char *wrong;
-} scan;
+  int no_memory;
+  char *text;  /* room for all decoded strings of one member: no longer than the input */
+  size_t used; /* of it, by the key of the member */
+  json_t *open[DD_JSON_DEPTH];
+  int depth;
+} reader;
 
-static int fail(scan *s, const char *wrong) {
-  if (!s->wrong) s->wrong = wrong;
+static int fail(reader *r, const char *wrong) {
+  if (!r->wrong) r->wrong = wrong;
   return 0;
 }
-static int bad(scan *s) { return fail(s, "is not valid JSON"); }
-static int peek(const scan *s) { return s->at < s->end ? (unsigned char)*s->at : -1; }
+static int bad(reader *r) { return fail(r, "is not valid JSON"); }
+static int peek(const reader *r) { return r->at < r->end ? (unsigned char)*r->at : -1; }
 static int digit(int c) { return c >= '0' && c <= '9'; }
-static void space(scan *s) {
-  while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) s->at++;
+static void space(reader *r) {
+  while (r->at < r->end && (*r->at == ' ' || *r->at == '\t' || *r->at == '\n' || *r->at == '\r')) r->at++;
 }
 
-static int hex4(scan *s, unsigned *out) {
+static int hex4(reader *r, uint32_t *out) {
   *out = 0;
-  for (int i = 0; i < 4; i++, s->at++) {
-    const int c = peek(s), low = c | 0x20;
-    if (digit(c)) *out = *out * 16 + (unsigned)(c - '0');
-    else if (low >= 'a' && low <= 'f') *out = *out * 16 + (unsigned)(low - 'a' + 10);
-    else return bad(s);
+  for (int i = 0; i < 4; i++, r->at++) {
+    const int c = peek(r), low = c | 0x20;
+    if (digit(c)) *out = *out * 16 + (uint32_t)(c - '0');
+    else if (c >= 0 && low >= 'a' && low <= 'f') *out = *out * 16 + (uint32_t)(low - 'a' + 10);
+    else return bad(r);
   }
   return 1;
 }
 
-/* Behind the backslash. Surrogates come in pairs, the higher first. */
-static int escape(scan *s) {
-  const int c = peek(s);
-  if (c < 0 || !strchr("\"\\/bfnrtu", c) || !c) return bad(s);
-  s->at++;
-  unsigned code, second;
-  if (c != 'u') return 1;
-  if (!hex4(s, &code)) return 0;
-  if (code >= 0xdc00 && code <= 0xdfff) return bad(s);
-  if (code < 0xd800 || code > 0xdbff) return 1;
-  if (s->end - s->at < 2 || s->at[0] != '\\' || s->at[1] != 'u') return bad(s);
-  s->at += 2;
-  return hex4(s, &second) && ((second >= 0xdc00 && second <= 0xdfff) || bad(s));
-}
-
-static int string(scan *s) {
-  if (peek(s) != '"') return bad(s);
-  for (s->at++; peek(s) != '"';) {
-    const int c = peek(s);
-    if (c < 0x20) return bad(s); /* also the end of the text */
-    s->at++;
-    if (c == '\\' && !escape(s)) return 0;
+/* \uXXXX behind the u, a pair of them for what is beyond U+FFFF; at most 4 bytes for at least 6. */
+static int unicode(reader *r, char **out) {
+  uint32_t c, low;
+  if (!hex4(r, &c)) return 0;
+  if (c == 0) return fail(r, "holds a NUL character");
+  if (c >= 0xdc00 && c <= 0xdfff) return bad(r);
+  if (c >= 0xd800 && c <= 0xdbff) {
+    if (r->end - r->at < 2 || r->at[0] != '\\' || r->at[1] != 'u') return bad(r);
+    r->at += 2;
+    if (!hex4(r, &low)) return 0;
+    if (low < 0xdc00 || low > 0xdfff) return bad(r);
+    c = 0x10000 + ((c - 0xd800) << 10) + (low - 0xdc00);
   }
-  s->at++;
+  char *p = *out;
+  if (c < 0x80) *p++ = (char)c;
+  else {
+    const int more = c < 0x800 ? 1 : c < 0x10000 ? 2 : 3;
+    *p++ = (char)((0xf00 >> (more + 1)) | (c >> 6 * more));
+    for (int i = more - 1; i >= 0; i--) *p++ = (char)(0x80 | (c >> 6 * i & 0x3f));
+  }
+  *out = p;
   return 1;
 }
 
-static int digits(scan *s) {
-  if (!digit(peek(s))) return bad(s);
-  while (digit(peek(s))) s->at++;
+/* At the quote. *out: the decoded bytes, in r->text behind what is used there. */
+static int string(reader *r, char **out, size_t *n) {
+  static const char letters[] = "\"\\/bfnrt", values[] = "\"\\/\b\f\n\r\t";
+  if (peek(r) != '"') return bad(r);
+  char *p = *out = r->text + r->used;
+  for (r->at++; peek(r) != '"';) {
+    const int c = peek(r);
+    if (c < 0x20) return bad(r); /* also the end of the text */
+    r->at++;
+    if (c != '\\') {
+      *p++ = (char)c;
+      continue;
+    }
+    const int e = peek(r);
+    const char *known = e > 0 ? strchr(letters, e) : NULL;
+    if (!known && e != 'u') return bad(r);
+    r->at++;
+    if (known) *p++ = values[known - letters];
+    else if (!unicode(r, &p)) return 0;
+  }
+  r->at++;
+  *n = (size_t)(p - *out);
+  *p = '\0';
   return 1;
 }
-static int number(scan *s) {
-  if (peek(s) == '-') s->at++;
-  if (peek(s) == '0') s->at++;
-  else if (!digits(s)) return 0;
-  if (peek(s) == '.' && (s->at++, !digits(s))) return 0;
-  if ((peek(s) | 0x20) != 'e') return 1;
-  s->at++;
-  if (peek(s) == '+' || peek(s) == '-') s->at++;
-  return digits(s);
+
+static int digits(reader *r) {
+  if (!digit(peek(r))) return bad(r);
+  while (digit(peek(r))) r->at++;
+  return 1;
+}
+static json_t *number(reader *r) {
+  const char *from = r->at, *end;
+  char buf[64];
+  if (peek(r) == '-') r->at++;
+  if (peek(r) == '0') r->at++;
+  else if (!digits(r)) return NULL;
+  const char *whole = r->at;
+  if (peek(r) == '.' && (r->at++, !digits(r))) return NULL;
+  if (peek(r) == 'e' || peek(r) == 'E') {
+    r->at++;
+    if (peek(r) == '+' || peek(r) == '-') r->at++;
+    if (!digits(r)) return NULL;
+  }
+  const size_t n = (size_t)(r->at - from);
+  if (n >= sizeof buf) return fail(r, "holds a number that is too long"), NULL;
+  memcpy(buf, from, n);
+  buf[n] = '\0';
+  errno = 0;
+  const long long i = whole == r->at ? strtoll(buf, NULL, 10) : 0;
+  const double x = whole == r->at ? 0 : dd_parse_real(buf, &end);
+  if ((whole == r->at && errno) || !isfinite(x)) return fail(r, "holds a number that is too large"), NULL;
+  return whole == r->at ? json_integer(i) : json_real(x);
 }
 
-static int word(scan *s, const char *w) {
+static int word(reader *r, const char *w) {
   const size_t n = strlen(w);
-  if ((size_t)(s->end - s->at) < n || memcmp(s->at, w, n)) return bad(s);
-  s->at += n;
+  if ((size_t)(r->end - r->at) < n || memcmp(r->at, w, n)) return bad(r);
+  r->at += n;
   return 1;
 }
 
-static int scalar(scan *s) {
-  switch (peek(s)) {
-  case '"': return string(s);
-  case 't': return word(s, "true");
-  case 'f': return word(s, "false");
-  case 'n': return word(s, "null");
-  default: return number(s);
+/* A new value that is no array or object; NULL: wrong, or no memory. */
+static json_t *scalar(reader *r) {
+  char *text;
+  size_t n;
+  switch (peek(r)) {
+  case '"': return string(r, &text, &n) ? json_stringn_nocheck(text, n) : NULL;
+  case 't': return word(r, "true") ? json_true() : NULL;
+  case 'f': return word(r, "false") ? json_false() : NULL;
+  case 'n': return word(r, "null") ? json_null() : NULL;
+  default: return number(r);
   }
 }
 
-/* In an object, up to the value. */
-static int key(scan *s) {
-  space(s);
-  if (!string(s)) return 0;
-  space(s);
-  if (peek(s) != ':') return bad(s);
-  s->at++;
+/* The key of a member and the colon. */
+static int key(reader *r) {
+  char *text;
+  size_t n;
+  space(r);
+  r->used = 0;
+  if (!string(r, &text, &n)) return 0;
+  if (json_object_get(r->open[r->depth - 1], text)) return fail(r, "has a name twice");
+  r->used = n + 1;
+  space(r);
+  if (peek(r) != ':') return bad(r);
+  r->at++;
   return 1;
 }
 
-static int document(scan *s, size_t most) {
-  char closing[DD_JSON_DEPTH];
+/* Takes over the value, also when it fails. */
+static int attach(reader *r, json_t *value, json_t **root) {
+  if (!value) return r->wrong ? 0 : (r->no_memory = 1, 0);
+  json_t *parent = r->depth ? r->open[r->depth - 1] : NULL;
+  if (!parent) *root = value;
+  else if (json_is_object(parent) ? json_object_set_new_nocheck(parent, r->text, value)
+                                  : json_array_append_new(parent, value))
+    return r->no_memory = 1, 0;
+  r->used = 0;
+  return 1;
+}
+
+static int document(reader *r, size_t most, json_t **root) {
   size_t elements = 0;
-  int depth = 0;
-  space(s);
-  if (peek(s) != '{' && peek(s) != '[') return bad(s);
-  do { /* at a value */
-    space(s);
-    if (++elements > most) return fail(s, "has too many elements");
-    const int c = peek(s);
+  space(r);
+  if (peek(r) != '{' && peek(r) != '[') return bad(r);
+  for (;;) { /* at a value */
+    space(r);
+    if (++elements > most) return fail(r, "has too many elements");
+    const int c = peek(r);
     if (c == '{' || c == '[') {
-      if (depth == DD_JSON_DEPTH) return fail(s, "is nested too deeply");
-      closing[depth++] = c == '{' ? '}' : ']';
-      s->at++;
-      space(s);
-      if (peek(s) != closing[depth - 1]) {
-        if (c == '{' && !key(s)) return 0;
+      if (r->depth == DD_JSON_DEPTH) return fail(r, "is nested too deeply");
+      json_t *value = c == '{' ? json_object() : json_array();
+      if (!attach(r, value, root)) return 0;
+      r->open[r->depth++] = value;
+      r->at++;
+      space(r);
+      if (peek(r) != (c == '{' ? '}' : ']')) {
+        if (c == '{' && !key(r)) return 0;
         continue;
       }
-    } else if (!scalar(s)) return 0;
-    for (space(s); depth && peek(s) == closing[depth - 1]; space(s)) s->at++, depth--;
-    if (!depth) return s->at == s->end || bad(s);
-    if (peek(s) != ',') return bad(s);
-    s->at++;
-    if (closing[depth - 1] == '}' && !key(s)) return 0;
-  } while (1);
+    } else if (!attach(r, scalar(r), root)) return 0;
+    for (space(r); r->depth && peek(r) == (json_is_object(r->open[r->depth - 1]) ? '}' : ']'); space(r)) {
+      r->at++;
+      r->depth--;
+    }
+    if (!r->depth) return r->at == r->end || bad(r);
+    if (peek(r) != ',') return bad(r);
+    r->at++;
+    if (json_is_object(r->open[r->depth - 1]) && !key(r)) return 0;
+  }
 }
 
 static int line_of(const char *text, const char *at) {
@@ -153,24 +221,17 @@ static int line_of(const char *text, const char *at) {
 }
 
 int dd_json_parse(const char *text, size_t n, size_t most, json_t **out, dd_json_fault *fault) {
-  scan s = {.at = text, .end = text + n};
-  dd_json_fault unused;
-  if (!fault) fault = &unused;
   *out = NULL;
-  if (!document(&s, most)) {
-    *fault = (dd_json_fault){s.wrong, line_of(text, s.at), (size_t)(s.at - text) + 1};
-    return DD_E_CORRUPT;
-  }
-  json_error_t e;
-  *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &e);
-  if (*out) return DD_OK;
-  *fault = (dd_json_fault){.line = e.line, .byte = e.position > 0 ? (size_t)e.position : 1};
-  switch (json_error_code(&e)) { /* what the grammar does not say */
-  case json_error_duplicate_key: fault->what = "has a name twice"; return DD_E_CORRUPT;
-  case json_error_invalid_utf8: fault->what = "is not UTF-8"; return DD_E_CORRUPT;
-  case json_error_numeric_overflow: fault->what = "holds a number that is too large"; return DD_E_CORRUPT;
-  case json_error_null_character:
-  case json_error_null_byte_in_key: fault->what = "holds a NUL character"; return DD_E_CORRUPT;
-  default: fault->what = "is too large for the memory"; return DD_E_RUNTIME;
-  }
+  reader r = {.at = text, .end = text + n};
+  if (!dd_utf8_valid(text, n)) r.wrong = "is not UTF-8";
+  else if (!(r.text = malloc(n + 2))) r.no_memory = 1;
+  const int fine = !r.wrong && !r.no_memory && document(&r, most, out);
+  free(r.text);
+  if (fine) return DD_OK;
+  json_decref(*out);
+  *out = NULL;
+  if (fault)
+    *fault = (dd_json_fault){r.no_memory ? "is too large for the memory" : r.wrong, line_of(text, r.at),
+                             (size_t)(r.at - text) + 1};
+  return r.no_memory ? DD_E_RUNTIME : DD_E_CORRUPT;
 }

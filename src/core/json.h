@@ -1,5 +1,5 @@
-/* Reading JSON from files of strangers. jansson allocates far more than the text of a hostile file has bytes, and it
- * cannot always tell a want of memory from damage; so the text is looked through first, without allocating. */
+/* Reading JSON from files of strangers into jansson's values: bounded in depth and number of elements, so that a file
+ * cannot make far more memory of itself than it has bytes, and certain to say when memory runs out. */
 #ifndef DD_CORE_JSON_H
 #define DD_CORE_JSON_H
 #include "core/error.h"

@@ -76,6 +76,7 @@ static json_t *metadata(const dd_model *m, const dd_run_state *st, const dd_sett
   set_text(o, "format", FORMAT);
   set_int(o, "numerics_version", DD_NUMERICS_VERSION);
   set_text(o, "fingerprint", hex);
+  if (!*hex) json_object_del(o, "format"); /* no memory to hash with */
   set_int(o, "n_layer", p->L);
   set_int(o, "n_head", p->H);
   set_int(o, "n_embd", p->C);

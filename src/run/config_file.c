@@ -166,7 +166,7 @@ static void read_string(reader *in, char *out, size_t size) {
     else if (*in->p == '\\') in->p++, n += read_escape(in, out + n);
     else out[n++] = *in->p++;
   }
-  in->p++;
+  if (*in->p) in->p++; /* else the line ends inside */
   out[n] = '\0';
 }
 

@@ -220,17 +220,16 @@ static int load_cost(dd_study *st, const char *dir, dd_error *err) {
   return st->cost ? DD_OK : dd_study_warn(st, err, "%s is damaged: it holds no object \"cost\"", path);
 }
 
-/* The calls that made a plan, a line each; NULL: none are known. */
-static char *commands_of(const json_t *plan) {
+/* The calls that made a plan, a line each; *text NULL: none are known. */
+static int commands_of(const json_t *plan, char **text, dd_error *err) {
   dd_str s = {0};
   size_t i;
   json_t *call;
   json_array_foreach(json_object_get(plan, "commands"), i, call)
     if (json_is_string(call) && *json_string_value(call))
       dd_str_printf(&s, "%s%s", s.n ? "\n" : "", json_string_value(call));
-  if (s.n && !s.failed) return s.data;
-  dd_str_free(&s);
-  return NULL;
+  *text = s.data;
+  return s.failed ? no_memory(err) : DD_OK;
 }
 
 static int load_study(dd_study *st, const char *dir, const char *prefix, const char *plan_path, int source,
@@ -250,8 +249,8 @@ static int load_study(dd_study *st, const char *dir, const char *prefix, const c
   } else {
     const char *baseline = json_string_value(json_object_get(plan, "baseline"));
     if (baseline && !st->baseline[0]) snprintf(st->baseline, sizeof st->baseline, "%s", baseline);
-    if (!st->command) st->command = commands_of(plan);
-    rc = load_cells(st, dir, prefix, plan, source, err);
+    if (!st->command) rc = commands_of(plan, &st->command, err);
+    if (!rc) rc = load_cells(st, dir, prefix, plan, source, err);
   }
   json_decref(plan);
   return rc ? rc : load_cost(st, dir, err);
