@@ -11,12 +11,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <unistd.h>
 #include "core/file.h"
 
 /* ---- the file system that fails: call number fail_at (and all later ones when persistent) returns error code ---- */
 
-static struct {
+/* In memory that forked children share, and counted atomically: a job may have several threads and processes. */
+static struct fault_state {
   long calls, fail_at;
   int persistent, code;
   size_t max_count;  /* > 0: read and write move at most this much */
@@ -24,18 +26,26 @@ static struct {
   long eintr_calls, balance; /* descriptors and directories open */
   char trace[256];   /* one letter per call */
   size_t traced;
-} fs;
+  char failed; /* letter of the call that failed first */
+} *fault_state;
+#define fs (*fault_state)
 static long cases;
+__attribute__((constructor)) static void share_faults(void) {
+  fault_state = mmap(NULL, sizeof *fault_state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  if (fault_state == MAP_FAILED) abort();
+}
 
 static int trip(char letter) {
-  if (fs.traced < sizeof fs.trace - 1) fs.trace[fs.traced++] = letter;
-  fs.calls++;
-  if (!fs.fail_at || (fs.persistent ? fs.calls < fs.fail_at : fs.calls != fs.fail_at)) return 0;
+  const size_t at = __atomic_fetch_add(&fs.traced, 1, __ATOMIC_RELAXED);
+  if (at < sizeof fs.trace - 1) fs.trace[at] = letter;
+  const long calls = __atomic_add_fetch(&fs.calls, 1, __ATOMIC_RELAXED);
+  if (!fs.fail_at || (fs.persistent ? calls < fs.fail_at : calls != fs.fail_at)) return 0;
+  if (calls == fs.fail_at) fs.failed = letter;
   errno = fs.code;
   return 1;
 }
 static int interrupted(void) {
-  if (!fs.eintr || fs.eintr_calls++ % 2) return 0;
+  if (!fs.eintr || __atomic_fetch_add(&fs.eintr_calls, 1, __ATOMIC_RELAXED) % 2) return 0;
   errno = EINTR;
   return 1;
 }
@@ -44,7 +54,7 @@ static size_t limited(size_t n) { return fs.max_count && n > fs.max_count ? fs.m
 static int f_open(const char *p, int flags, mode_t m) {
   if (trip('o')) return -1;
   const int fd = dd_fs_posix.open(p, flags, m);
-  if (fd >= 0) fs.balance++;
+  if (fd >= 0) __atomic_add_fetch(&fs.balance, 1, __ATOMIC_RELAXED);
   return fd;
 }
 static ssize_t f_read(int fd, void *b, size_t n) {
@@ -65,7 +75,7 @@ static int no_fsync(int fd) { /* thousands of real ones would make the test wait
 }
 static int f_fsync(int fd) { return trip('s') ? -1 : no_fsync(fd); }
 static int f_close(int fd) {
-  fs.balance--;
+  __atomic_sub_fetch(&fs.balance, 1, __ATOMIC_RELAXED);
   const int rc = dd_fs_posix.close(fd); /* also when it fails */
   return trip('c') ? -1 : rc;
 }
@@ -83,12 +93,12 @@ static int f_flock(int fd, int op) { return interrupted() || trip('l') ? -1 : dd
 static void *f_opendir(const char *p) {
   if (trip('D')) return NULL;
   void *d = dd_fs_posix.opendir(p);
-  if (d) fs.balance++;
+  if (d) __atomic_add_fetch(&fs.balance, 1, __ATOMIC_RELAXED);
   return d;
 }
 static const char *f_readdir(void *d) { return trip('e') ? NULL : dd_fs_posix.readdir(d); }
 static int f_closedir(void *d) {
-  fs.balance--;
+  __atomic_sub_fetch(&fs.balance, 1, __ATOMIC_RELAXED);
   const int rc = dd_fs_posix.closedir(d);
   return trip('C') ? -1 : rc;
 }
@@ -118,7 +128,7 @@ static const int codes[] = {ENOSPC, EIO, EDQUOT, EROFS, EACCES, EMFILE};
 
 /* Runs `body` with the n-th call failing, n = 1, 2, ... until it gets through, transient and persistent, and `check`
  * after each. body returns its status; check is told it. */
-static void fail_each_call(void (*prepare)(void), int (*body)(dd_error *), void (*check)(int rc)) {
+static inline void fail_each_call(void (*prepare)(void), int (*body)(dd_error *), void (*check)(int rc)) {
   for (size_t c = 0; c < sizeof codes / sizeof *codes; c++)
     for (int persistent = 0; persistent < 2; persistent++)
       for (long n = 1;; n++) {
@@ -147,7 +157,7 @@ static void fail_each_call(void (*prepare)(void), int (*body)(dd_error *), void 
 static char root[128];
 
 static const char *at(const char *name) { /* a path below root; four may be in use */
-  static char path[4][600];
+  static char path[4][1024];
   static int next;
   next = (next + 1) % 4;
   snprintf(path[next], sizeof path[next], "%s/%s", root, name);
@@ -179,7 +189,7 @@ static int count_files(const char *dir, const char *part) {
   if (d) dd_fs_posix.closedir(d);
   return n;
 }
-static int setup(void **state) {
+static inline int setup(void **state) {
   (void)state;
   memset(&fs, 0, sizeof fs);
   use_plain();

@@ -332,7 +332,7 @@ static void foreign_directories(void **state) {
   put_text("foreign/meta.json", "{\"vocab_size\": 5}");
   refuse(at("foreign"), NULL, DD_E_CORRUPT, "train.bin: token 2 is 5");
   put_text("foreign/meta.json", "{\"vocab_size\": 50");
-  refuse(at("foreign"), NULL, DD_E_CORRUPT, "meta.json is not JSON");
+  refuse(at("foreign"), NULL, DD_E_CORRUPT, "meta.json is damaged: line 1 is not valid JSON");
   put_text("foreign/meta.json", "[1]");
   refuse(at("foreign"), NULL, DD_E_CORRUPT, "not a JSON object");
   put_text("foreign/meta.json", "{\"vocab_size\": 50, \"hash\": \"00000000000000000000000000000000\"}");

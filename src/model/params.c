@@ -66,16 +66,16 @@ void dd_params_bind(dd_params *p, const dd_layout *l, float *flat) {
 
 /* Index of tensor i among those of the same shape with biases, so that `bias` does not change what weights draw. */
 static uint32_t full_index(const dd_layout *l, int i) {
-  if (l->shape.bias) return (uint32_t)i;
-  dd_shape full = l->shape;
-  full.bias = 1;
-  dd_layout f;
-  if (dd_layout_create(&f, &full, NULL)) return (uint32_t)i;
-  uint32_t found = 0;
-  for (int j = 0; j < f.count; j++)
-    if (strcmp(f.tensors[j].name, l->tensors[i].name) == 0) found = (uint32_t)j;
-  dd_layout_destroy(&f);
-  return found;
+  uint32_t full = 0;
+  int own = 0;
+#define COUNT_UP(field, text, r, c, kind)                                                                              \
+  if ((DD_INIT_##kind != DD_INIT_BIAS || l->shape.bias) && own++ == i) return full;                                    \
+  full++;
+  DD_TENSORS_HEAD(COUNT_UP)
+  for (int64_t k = 0; k < l->shape.L; k++) { DD_TENSORS_LAYER(COUNT_UP) }
+  DD_TENSORS_TAIL(COUNT_UP)
+#undef COUNT_UP
+  return full;
 }
 
 static void normal_pair(double z[2], uint64_t seed, uint32_t pair, uint32_t tensor) {

@@ -2,6 +2,7 @@
 #include "core/checked.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -59,7 +60,7 @@ static int name_is_sane(const char *name) {
   size_t n = 0;
   for (const unsigned char *p = (const unsigned char *)name; *p; p++, n++)
     if (*p < 0x20 || *p == 0x7f || (*p == 0xc2 && p[1] >= 0x80 && p[1] <= 0x9f)) return 0;
-  return n > 0 && n <= DD_ST_MAX_NAME && strcmp(name, METADATA) != 0;
+  return n > 0 && n <= DD_ST_MAX_NAME && strcmp(name, METADATA) != 0 && dd_utf8_valid(name, n);
 }
 
 /* Hostile text made fit for a message. */
@@ -150,9 +151,9 @@ static json_t *header_tree(const dd_tensor_info *t, size_t n, const json_t *meta
       ok = 0;
       json_decref(o);
       dd_fail(err, DD_E_USAGE, "tensor %s is to be written twice", show(t[i].name).text);
-    } else if (ok && json_object_set_new(root, t[i].name, o) != 0) { /* not UTF-8, or no memory */
+    } else if (ok && json_object_set_new(root, t[i].name, o) != 0) {
       ok = 0;
-      dd_fail(err, DD_E_USAGE, "\"%s\" cannot be the name of a tensor", show(t[i].name).text);
+      dd_fail(err, DD_E_RUNTIME, "out of memory while writing a header of tensors");
     }
   }
   json_decref(meta);
@@ -291,15 +292,12 @@ static int header_hash_fits(unsigned char *header, size_t size, int *has_hash) {
 static int parse_header(dd_st *st, const char *text, size_t n, dd_error *err) {
   const char *bad = n < 2 || text[0] != '{' ? "its header does not begin with {" : scan_header(text, n);
   if (bad) return corrupt(st, err, bad, NULL);
-  json_error_t je;
-  st->root = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
-  if (st->root) return DD_OK;
-  if (json_error_code(&je) == json_error_out_of_memory || je.text[0] == '\0') /* without memory it may say nothing */
-    return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", st->path);
-  /* not jansson's text: it quotes the file, and that must not reach a terminal */
+  dd_json_fault fault;
+  const int rc = dd_json_parse(text, n, SIZE_MAX, &st->root, &fault);
+  if (rc == DD_OK) return DD_OK;
+  if (rc == DD_E_RUNTIME) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", st->path);
   char what[80];
-  snprintf(what, sizeof what, "its header %s (byte %d)",
-           json_error_code(&je) == json_error_duplicate_key ? "has a name twice" : "is not valid JSON", je.position);
+  snprintf(what, sizeof what, "its header %s (byte %zu)", fault.what, fault.byte);
   return corrupt(st, err, what, NULL);
 }
 

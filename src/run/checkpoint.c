@@ -1,5 +1,6 @@
 #include "run/checkpoint.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include "model/safetensors.h"
 #include <math.h>
 #include <stdio.h>
@@ -69,7 +70,10 @@ static void describe(dd_tensor_info *t, const dd_tensor *from, const char *name,
 
 uint64_t dd_checkpoint_bytes(const dd_model *m) { return (uint64_t)m->layout.parameters * 12 + (1 << 20); }
 
-static void set_text(json_t *o, const char *key, const char *text) { json_object_set_new(o, key, json_string(text)); }
+/* A key that cannot be added (no memory) leaves `o` without "format", which metadata() looks for at its end. */
+static void set_text(json_t *o, const char *key, const char *text) {
+  if (json_object_set_new(o, key, json_string(text))) json_object_del(o, "format");
+}
 static void set_int(json_t *o, const char *key, int64_t v) {
   char text[32];
   snprintf(text, sizeof text, "%lld", (long long)v);
@@ -116,6 +120,7 @@ static json_t *metadata(const dd_weights_view *w, const dd_run_state *st, const 
   set_text(o, "format", FORMAT);
   set_int(o, "numerics_version", DD_NUMERICS_VERSION);
   set_text(o, "fingerprint", hex);
+  if (!*hex) json_object_del(o, "format"); /* no memory to hash with */
   set_int(o, "n_layer", p->L);
   set_int(o, "n_head", p->H);
   set_int(o, "n_embd", p->C);
@@ -144,7 +149,7 @@ static json_t *metadata(const dd_weights_view *w, const dd_run_state *st, const 
     v = NULL;
   }
   set_json(o, "vocab", v);
-  if (!json_object_get(o, "settings") || !json_object_get(o, "vocab")) {
+  if (!json_object_get(o, "format") || !json_object_get(o, "settings") || !json_object_get(o, "vocab")) {
     json_decref(o);
     return NULL;
   }
@@ -216,11 +221,13 @@ static int read_norms(const dd_checkpoint *c, dd_guard_state *g, dd_error *err) 
   return DD_OK;
 }
 
-static json_t *read_json(const dd_checkpoint *c, const char *key, dd_error *err) {
+static int read_json(const dd_checkpoint *c, const char *key, json_t **out, dd_error *err) {
   const char *s = dd_st_meta(c->st, key);
-  json_t *o = s ? json_loads(s, JSON_REJECT_DUPLICATES, NULL) : NULL;
-  if (!o) dd_fail(err, DD_E_CORRUPT, "%s: '%s' is missing or damaged in the metadata", dd_st_path(c->st), key);
-  return o;
+  *out = NULL;
+  const int rc = s ? dd_json_parse(s, strlen(s), DD_VOCAB_MAX + 4096, out, NULL) : DD_E_CORRUPT;
+  if (rc == DD_E_RUNTIME) return dd_fail(err, rc, "out of memory while reading %s", dd_st_path(c->st));
+  if (rc) return dd_fail(err, rc, "%s: '%s' is missing or damaged in the metadata", dd_st_path(c->st), key);
+  return DD_OK;
 }
 
 static int read_metadata(dd_checkpoint *c, dd_error *err) {
@@ -273,15 +280,15 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   const char *id = dd_st_meta(c->st, "run_id");
   snprintf(st->run_id, sizeof st->run_id, "%s", id ? id : "");
 
-  json_t *o = read_json(c, "settings", err);
-  if (!o) return DD_E_CORRUPT;
+  json_t *o;
+  if ((rc = read_json(c, "settings", &o, err))) return rc;
   rc = dd_settings_from_json(c->settings, o, err);
   json_decref(o);
   if (rc) {
     dd_fail_prefix(err, "%s: ", path);
     return DD_E_CORRUPT;
   }
-  if (!(o = read_json(c, "vocab", err))) return DD_E_CORRUPT;
+  if ((rc = read_json(c, "vocab", &o, err))) return rc;
   rc = dd_vocab_from_json(&c->vocab, o, path, err);
   json_decref(o);
   if (!rc && c->vocab.size != s->V)

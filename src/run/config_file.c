@@ -1,6 +1,7 @@
 /* Reader of config files: flat `key = literal` lines as nanoGPT's Python files have them, or a run's config.json.
  * Nothing is executed; what is no literal is an error with file and line. */
 #include "core/file.h"
+#include "core/json.h"
 #include "run/settings.h"
 #include <ctype.h>
 #include <errno.h>
@@ -10,7 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { MAX_CONFIG_BYTES = 1 << 20, MAX_DEPTH = 64, MAX_KEY = 128 };
+enum { MAX_CONFIG_BYTES = 1 << 20, MAX_ELEMENTS = 4096, MAX_DEPTH = 64, MAX_KEY = 128 };
 
 /* ---- literals ---- */
 
@@ -165,7 +166,7 @@ static void read_string(reader *in, char *out, size_t size) {
     else if (*in->p == '\\') in->p++, n += read_escape(in, out + n);
     else out[n++] = *in->p++;
   }
-  in->p++;
+  if (*in->p) in->p++; /* else the line ends inside */
   out[n] = '\0';
 }
 
@@ -248,15 +249,17 @@ static int apply_lines(dd_settings *s, const char *path, const char *text, size_
 /* A run's config.json: the settings are the whole object or its member "settings". What belonged to one call only
  * (resume, overwrite ...) is not repeated. */
 static int apply_json(dd_settings *s, const char *path, const char *text, size_t size, dd_error *err) {
-  json_error_t where;
-  json_t *root = json_loadb(text, size, JSON_REJECT_DUPLICATES, &where);
-  if (!root) return dd_fail(err, DD_E_USAGE, "%s:%d: %s", path, where.line, where.text);
+  dd_json_fault fault;
+  json_t *root;
+  int rc = dd_json_parse(text, size, MAX_ELEMENTS, &root, &fault);
+  if (rc == DD_E_RUNTIME) return dd_fail(err, DD_E_RUNTIME, "out of memory for %s", path);
+  if (rc) return dd_fail(err, DD_E_USAGE, "%s:%d: %s", path, fault.line, fault.what);
   json_t *settings = json_object_get(root, "settings");
   if (!json_is_object(settings)) settings = root;
   const dd_setting *d;
   for (int i = 0; (d = dd_setting_at(i)); i++)
     if (d->use & DD_USE_ONCE) json_object_del(settings, d->name);
-  int rc = dd_settings_from_json(s, settings, err);
+  rc = dd_settings_from_json(s, settings, err);
   if (rc) dd_fail_prefix(err, "%s: ", path);
   json_decref(root);
   return rc;

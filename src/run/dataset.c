@@ -1,6 +1,7 @@
 #include "run/dataset.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include "run/corpus.h"
 #include "run/source.h"
 #include <inttypes.h>
@@ -90,6 +91,9 @@ static int check_ids(const char *dir, const char *file, const uint16_t *ids, int
   return DD_OK;
 }
 
+/* A code point of the vocabulary on a line of its own has at most 9 bytes and some blanks. */
+enum { META_BYTES = 1 << 22, META_ELEMENTS = DD_VOCAB_MAX + 4096 };
+
 /* meta.json of a directory into vocabulary and d->source_bytes; `hash` is what it says about the tokens, or "". Without
  * meta.json *found is 0. */
 static int read_meta(dd_dataset *d, const char *dir, int *found, char hash[33], dd_error *err) {
@@ -100,15 +104,16 @@ static int read_meta(dd_dataset *d, const char *dir, int *found, char hash[33], 
   int there = 0, status = dd_path_join(path, sizeof path, dir, "meta.json", err);
   if (!status) status = dd_source_exists(path, &there, err);
   if (status || !there) return status;
-  if ((status = dd_file_read_all(path, (size_t)1 << 26, &text, &size, err)) != 0) return status;
-  json_error_t je;
-  json_t *meta = json_loadb(text, size, JSON_REJECT_DUPLICATES, &je);
+  if ((status = dd_file_read_all(path, META_BYTES, &text, &size, err)) != 0) return status;
+  dd_json_fault fault;
+  json_t *meta;
+  status = dd_json_parse(text, size, META_ELEMENTS, &meta, &fault);
   free(text);
+  if (status == DD_E_RUNTIME) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", path);
+  if (status) return dd_fail(err, DD_E_CORRUPT, "%s is damaged: line %d %s", path, fault.line, fault.what);
   if (!json_is_object(meta)) {
-    status = meta ? dd_fail(err, DD_E_CORRUPT, "%s is not a JSON object", path)
-                  : dd_fail(err, DD_E_CORRUPT, "%s is not JSON: line %d: %s", path, je.line, je.text);
     json_decref(meta);
-    return status;
+    return dd_fail(err, DD_E_CORRUPT, "%s is not a JSON object", path);
   }
   status = dd_vocab_from_json(&d->vocab, meta, path, err);
   const char *said = json_string_value(json_object_get(meta, "hash"));

@@ -168,8 +168,8 @@ static int write_config(dd_job *j, dd_error *err) {
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
   int rc = dd_rundir_config_write(j->dir, o, err);
   if (!rc) {
-    json_object_set_new(o, "type", json_string("config"));
-    rc = dd_metrics_append(j->metrics, o, err);
+    if (json_object_set_new(o, "type", json_string("config"))) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics");
+    else rc = dd_metrics_append(j->metrics, o, err);
   }
   json_decref(o);
   return rc;
@@ -213,7 +213,7 @@ static int open_newest(dd_job *j, int strict, dd_checkpoint **out, dd_error *err
   run_id_of(dir, id);
   for (size_t i = 0; i < n; i++) {
     rc = open_whole(dir, file[i].name, id, out, err);
-    if (!rc || strict) break;
+    if (!rc || strict || rc == DD_E_RUNTIME) break; /* the last is no fault of the file */
     if (i + 1 < n) dd_say(j->cb, DD_WARNING, "%s; trying the checkpoint before it", err->message);
   }
   free(file);

@@ -1,5 +1,6 @@
 /* metrics.jsonl of a run: whole lines appended, and what a resume takes back. */
 #include "core/file.h"
+#include "core/json.h"
 #include "run/rundir.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -9,6 +10,7 @@
 #include <string.h>
 
 #define METRICS DD_RUN_METRICS
+#define MAX_ELEMENTS ((size_t)4096) /* of a line */
 #define MAX_METRICS ((size_t)1 << 32)
 
 static int out_of_memory(const char *what, dd_error *err) {
@@ -95,23 +97,25 @@ int dd_metrics_close(dd_metrics *m, dd_error *err) {
   return rc;
 }
 
-/* 1 keep, 0 drop, -1 as the line before. */
+/* 1 keep, 0 drop, -1 as the line before, -2 out of memory. */
 static int judge_line(const char *line, size_t n, int64_t iter) {
-  json_t *o = json_loadb(line, n, 0, NULL);
+  json_t *o;
+  if (dd_json_parse(line, n, MAX_ELEMENTS, &o, NULL) == DD_E_RUNTIME) return -2;
   const json_t *i = json_object_get(o, "iter");
   const int verdict = !json_is_object(o) ? 0 : json_is_number(i) ? json_number_value(i) <= (double)iter : -1;
   json_decref(o);
   return verdict;
 }
 
-/* Moves the lines to keep to the front of text and the others to cut; returns the bytes kept, *cut_bytes the rest. */
-static size_t split_lines(char *text, size_t n, int64_t iter, char *cut, size_t *cut_bytes) {
+/* Moves the lines to keep to the front of text and the others to cut. 0: out of memory. */
+static int split_lines(char *text, size_t n, int64_t iter, char *cut, size_t *kept_bytes, size_t *cut_bytes) {
   size_t kept = 0, dropped = 0;
   int keep = 1;
   for (size_t at = 0; at < n;) {
     const char *end = memchr(text + at, '\n', n - at);
     const size_t len = end ? (size_t)(end - (text + at)) + 1 : n - at;
     const int verdict = end ? judge_line(text + at, len, iter) : 0;
+    if (verdict == -2) return 0;
     if (verdict >= 0) keep = verdict;
     if (keep) {
       memmove(text + kept, text + at, len);
@@ -122,8 +126,9 @@ static size_t split_lines(char *text, size_t n, int64_t iter, char *cut, size_t 
     }
     at += len;
   }
+  *kept_bytes = kept;
   *cut_bytes = dropped;
-  return kept;
+  return 1;
 }
 
 /* Behind what an earlier resume at the same iteration left there. */
@@ -147,7 +152,7 @@ static int save_cut(const char *path, const char *cut, size_t n, dd_error *err) 
 
 int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err) {
   char path[4096], cut_path[4096], name[64], *text;
-  size_t n, cut_bytes;
+  size_t n, kept, cut_bytes = 0;
   snprintf(name, sizeof name, METRICS ".cut-%lld", (long long)(iter < 0 ? 0 : iter));
   int rc = dd_path_join(path, sizeof path, dd_rundir_path(rd), METRICS, err);
   if (rc == DD_OK) rc = dd_path_join(cut_path, sizeof cut_path, dd_rundir_path(rd), name, err);
@@ -161,8 +166,8 @@ int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err) {
     free(text);
     return out_of_memory(path, err);
   }
-  const size_t kept = split_lines(text, n, iter, cut, &cut_bytes);
-  if (cut_bytes > 0) rc = save_cut(cut_path, cut, cut_bytes, err);
+  if (!split_lines(text, n, iter, cut, &kept, &cut_bytes)) rc = out_of_memory(path, err);
+  if (cut_bytes > 0 && rc == DD_OK) rc = save_cut(cut_path, cut, cut_bytes, err);
   if (cut_bytes > 0 && rc == DD_OK) rc = dd_file_replace(path, text, kept, err);
   free(cut);
   free(text);

@@ -78,8 +78,9 @@ static int write_meta(const char *dir, const dd_dataset *d, const dd_source *sou
                      (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source", "bytes",
                      (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
   if (!meta) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
-  if (source->corpus) json_object_set_new(meta, "licence", json_string(source->corpus->licence));
-  status = dd_vocab_to_json(&d->vocab, meta, err);
+  const int bad =
+      source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence));
+  status = bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path) : dd_vocab_to_json(&d->vocab, meta, err);
   char *text = status ? NULL : json_dumps(meta, JSON_INDENT(1));
   json_decref(meta);
   if (status) return status;

@@ -1,5 +1,6 @@
 #include "run/rundir.h"
 #include "core/file.h"
+#include "core/json.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -16,6 +17,7 @@
 #define LOCK "run.lock"
 #define PROBE "write-test"
 #define MAX_CONFIG ((size_t)1 << 20)
+#define MAX_ELEMENTS ((size_t)4096) /* of config.json */
 
 struct dd_rundir {
   int lock;
@@ -418,12 +420,14 @@ int dd_run_config_read(const char *dir, json_t **out, dd_error *err) {
   int rc = dd_path_join(path, sizeof path, dir, CONFIG, err);
   if (rc == DD_OK) rc = dd_file_read_all(path, MAX_CONFIG, &text, &n, err);
   if (rc != DD_OK) return rc;
-  json_error_t je;
-  json_t *config = json_loadb(text, n, JSON_REJECT_DUPLICATES, &je);
+  dd_json_fault fault;
+  json_t *config;
+  rc = dd_json_parse(text, n, MAX_ELEMENTS, &config, &fault);
   free(text);
-  if (!config)
-    return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: line %d is not valid JSON; restore it from a copy", path,
-                   je.line);
+  if (rc == DD_E_RUNTIME) return out_of_memory(path, err);
+  if (rc != DD_OK)
+    return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: line %d %s; restore it from a copy", path, fault.line,
+                   fault.what);
   if (!json_is_object(config)) {
     json_decref(config);
     return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: it is no JSON object; restore it from a copy", path);
@@ -431,3 +435,4 @@ int dd_run_config_read(const char *dir, json_t **out, dd_error *err) {
   *out = config;
   return DD_OK;
 }
+#define MAX_ELEMENTS ((size_t)4096) /* of config.json */

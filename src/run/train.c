@@ -127,6 +127,7 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .seconds = seconds,
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
+  if (!*r.fingerprint) return dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
   if (!j->metrics) return DD_OK; /* eval_only, replay */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
@@ -407,6 +408,7 @@ int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
   r->rollbacks = j->state.guard.redraw;
   r->seconds = dd_now() - j->started;
   dd_model_fingerprint(j->m, r->fingerprint);
+  if (!rc && !*r->fingerprint) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
   if (j->dir) snprintf(r->run_dir, sizeof r->run_dir, "%s", dd_rundir_path(j->dir));
   if (!rc && !j->s->eval_only) rc = taste(j, err);
   return rc;

@@ -8,6 +8,7 @@
 #include "run/dataset.h"
 #include "run/evaluate.h"
 #include "run/rundir.h"
+#include "run/source.h"
 #include "study/analysis.h"
 #include "study/cost.h"
 #include "study/grid.h"
@@ -117,9 +118,12 @@ static int is_finished(const char *dir) {
   return finished;
 }
 
-static int has_checkpoint(const char *dir) {
+/* Anything but "there is none" is no reason to begin again. */
+static int has_checkpoint(const char *dir, bool *yes, dd_error *err) {
   char path[4096];
-  return dd_run_find_checkpoint(dir, "latest", path, sizeof path, NULL) == DD_OK;
+  const int rc = dd_run_find_checkpoint(dir, "latest", path, sizeof path, err);
+  *yes = rc != DD_E_USAGE;
+  return rc == DD_E_USAGE || rc == DD_E_CORRUPT ? DD_OK : rc; /* damaged: the resume looks for an older one */
 }
 
 /* State of a cell's directory; for one that is to be run, the flags of s that continue or begin it. */
@@ -128,13 +132,15 @@ static int look(const study *y, size_t cell, dd_settings *s, state *out, dd_erro
   int rc = dd_path_join(config, sizeof config, s->out, "config.json", err);
   *out = TO_DO;
   if (rc) return rc;
-  if (!dd_is_file(config)) { /* nothing yet, or what a kill left before there was a configuration */
+  int there;
+  if ((rc = dd_source_exists(config, &there, err))) return rc;
+  if (!there) { /* nothing yet, or what a kill left before there was a configuration */
     s->overwrite = dd_is_dir(s->out);
     return DD_OK;
   }
   if ((rc = check_config(s->out, y->grid.cells[cell].name, s, err))) return rc;
   if (is_finished(s->out)) *out = FINISHED;
-  s->resume = has_checkpoint(s->out);
+  if ((rc = has_checkpoint(s->out, &s->resume, err))) return rc;
   s->overwrite = !s->resume;
   return DD_OK;
 }

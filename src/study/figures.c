@@ -98,16 +98,17 @@ static void include_curve(bounds *b, const dd_curve *c, double from) {
   }
 }
 
-static int read_all(series **all, const dd_view *v, int group, const char *key, bounds *x) {
+static int read_all(dd_str *out, series **all, const dd_view *v, int group, const char *key, bounds *x) {
   const json_t *g = dd_view_group(v, group), *schedules = dd_view_array(g, "schedules");
   const size_t most = json_array_size(schedules);
   *all = most ? calloc(most, sizeof **all) : NULL;
   *x = (bounds){(double)NAN, (double)NAN};
+  if (most && !*all) out->failed = 1;
   if (!*all) return 0;
   int n = 0;
   for (size_t i = 0; i < most; i++) {
     const json_t *s = json_array_get(schedules, i);
-    if (!dd_curve_read(&(*all)[n].c, g, s, key)) continue;
+    if (!dd_curve_read(&(*all)[n].c, g, s, key, &out->failed)) continue;
     (*all)[n].look = dd_view_look(v, dd_view_text(s, "name"));
     include(x, (*all)[n].c.x[0]);
     include(x, (*all)[n].c.x[(*all)[n].c.n - 1]);
@@ -195,7 +196,7 @@ static bool has_width(const dd_curve *c) {
 bool dd_figure_curve(dd_str *out, const dd_view *v, int group, const dd_figure *f, bool alone) {
   series *all;
   bounds x;
-  const int n = read_all(&all, v, group, f->key, &x);
+  const int n = read_all(out, &all, v, group, f->key, &x);
   const bool difference = !strcmp(f->key, "val_diff");
   if (!n || (difference && n < 2)) {
     free_all(all, n);
@@ -260,10 +261,11 @@ bool dd_figure_curve(dd_str *out, const dd_view *v, int group, const dd_figure *
 /* ---- panels ---- */
 
 /* Scales that all panels of a group share. */
-static bool panel_scales(dd_plot *p, const dd_view *v, int group) {
+static bool panel_scales(dd_str *out, dd_plot *p, const dd_view *v, int group) {
   series *val, *train;
   bounds x, x_train;
-  const int n = read_all(&val, v, group, "val_loss", &x), m = read_all(&train, v, group, "train_loss", &x_train);
+  const int n = read_all(out, &val, v, group, "val_loss", &x);
+  const int m = read_all(out, &train, v, group, "train_loss", &x_train);
   if (n) {
     p->left = 38;
     p->right = PANEL_WIDTH - 20; /* half a tick label stands out */
@@ -287,17 +289,17 @@ static void panel_lines(const dd_plot *p, const dd_view *v, int group, const jso
   const dd_look look = dd_view_look(v, dd_view_text(schedule, "name"));
   dd_curve base, val, train;
   dd_plot_axes(p, "", "");
-  if (look.colour && dd_curve_read(&base, g, dd_view_schedule(g, dd_view_text(g, "baseline")), "val_loss")) {
+  if (look.colour && dd_curve_read(&base, g, dd_view_schedule(g, dd_view_text(g, "baseline")), "val_loss", &p->out->failed)) {
     dd_plot_line(p, "base", base.n, base.x, base.mean);
     dd_curve_free(&base);
   }
   dd_str_printf(p->out, "<g class=\"c%d\">", look.colour);
-  if (dd_curve_read(&val, g, schedule, "val_loss")) {
+  if (dd_curve_read(&val, g, schedule, "val_loss", &p->out->failed)) {
     dd_plot_band(p, "band", val.n, val.x, val.lo, val.hi);
     dd_plot_line(p, "thin", val.n, val.x, val.mean);
     dd_curve_free(&val);
   }
-  if (dd_curve_read(&train, g, schedule, "train_loss")) {
+  if (dd_curve_read(&train, g, schedule, "train_loss", &p->out->failed)) {
     dd_plot_band(p, "band", train.n, train.x, train.lo, train.hi);
     dd_plot_line(p, "train", train.n, train.x, train.mean);
     dd_curve_free(&train);
@@ -315,12 +317,13 @@ bool dd_figure_panel(dd_str *out, const dd_view *v, int group, int schedule) {
   snprintf(id, sizeof id, "g%d-panel%d", group + 1, schedule + 1);
   snprintf(clip, sizeof clip, "%s-c", id);
   dd_plot p = {.out = out, .clip = clip};
-  if (!panel_scales(&p, v, group)) return false;
+  if (!panel_scales(out, &p, v, group)) return false;
   dd_str attributes = {0};
   dd_str_printf(&attributes, "data-panel=\"%d\" data-digits=\"4\" data-x=\"%s ", schedule, dd_number(b, p.x.lo, 6));
   dd_str_printf(&attributes, "%s %d %d\"", dd_number(b, p.x.hi, 6), (int)p.left, (int)p.right);
   dd_plot_open(&p, PANEL_WIDTH, PANEL_HEIGHT, id, attributes.data ? attributes.data : "", dd_view_text(s, "name"),
                panel_desc);
+  out->failed |= attributes.failed;
   dd_str_free(&attributes);
   panel_lines(&p, v, group, s);
   dd_str_puts(out, "</svg>");
@@ -333,7 +336,7 @@ bool dd_figure_panels(dd_str *out, const dd_view *v, int group) {
   char clip[64];
   snprintf(clip, sizeof clip, "g%d-panels-c", group + 1);
   dd_plot p = {.out = out, .clip = clip};
-  if (!n || !panel_scales(&p, v, group)) return false;
+  if (!n || !panel_scales(out, &p, v, group)) return false;
   const double width = (columns < 2 ? 2 : columns) * PANEL_WIDTH, row = PANEL_HEIGHT + 24;
   const double height = 52 + row * ((n + columns - 1) / columns);
   char id[64];
@@ -343,6 +346,7 @@ bool dd_figure_panels(dd_str *out, const dd_view *v, int group) {
   const char *text = title.data ? title.data : "";
   dd_plot_open(&p, width, height, id, "", text, panel_desc);
   dd_figure_alone(out, width, height, text);
+  out->failed |= title.failed;
   dd_str_free(&title);
   dd_plot_text(out, "small", 6, 36, "solid: validation, dashed: training (dropout off), grey: baseline; nats/token");
   for (int i = 0; i < n; i++) {

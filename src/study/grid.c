@@ -1,6 +1,8 @@
 #include "study/grid.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/json.h"
+#include "run/source.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -9,7 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 
-enum { PLAN_BYTES_MAX = 256 << 20, CELLS_MAX = 1000000 };
+enum { PLAN_BYTES_MAX = 256 << 20, CELLS_MAX = 1000000, PLAN_ELEMENTS_MAX = 16 * CELLS_MAX };
 
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory for the grid"); }
 
@@ -301,8 +303,12 @@ static int unite(json_t *a, const json_t *b) {
 
 static json_t *plan_of(const dd_grid *g, const char *command) {
   json_t *cells = json_array();
-  for (size_t i = 0; i < g->n; i++)
-    json_array_append_new(cells, json_pack("{s:s, s:O}", "name", g->cells[i].name, "settings", g->cells[i].overrides));
+  for (size_t i = 0; i < g->n && cells; i++)
+    if (json_array_append_new(cells, json_pack("{s:s, s:O}", "name", g->cells[i].name, "settings",
+                                               g->cells[i].overrides))) {
+      json_decref(cells);
+      cells = NULL;
+    }
   const char *baseline = *g->base->baseline ? g->base->baseline : "";
   return json_pack("{s:s, s:i, s:[s], s:s, s:o, s:O, s:O, s:O, s:o}", "program", "dd-cpu", "numerics_version",
                    DD_NUMERICS_VERSION, "commands", command, "baseline", baseline, "settings", shared_settings(g),
@@ -326,20 +332,21 @@ static int merge_plan(const char *path, json_t *old, const json_t *now, dd_error
       return dd_fail(err, DD_E_CORRUPT, "%s has no list '%s'; remove it or take another --out", path, lists[i]);
     if (unite(list, json_object_get(now, lists[i]))) return no_memory(err);
   }
-  json_object_set(old, "baseline", json_object_get(now, "baseline"));
-  return DD_OK;
+  return json_object_set(old, "baseline", json_object_get(now, "baseline")) ? no_memory(err) : DD_OK;
 }
 
 /* With the lock held: read what is there, add, replace. */
 static int update_plan(const char *path, json_t *now, dd_error *err) {
   json_t *old = NULL;
-  int rc = DD_OK;
-  if (dd_is_file(path)) {
+  int there, rc = dd_source_exists(path, &there, err); /* a plan that cannot be looked for is not replaced */
+  if (rc) return rc;
+  if (there) {
     char *text;
     size_t size;
     if ((rc = dd_file_read_all(path, PLAN_BYTES_MAX, &text, &size, err))) return rc;
-    old = json_loadb(text, size, JSON_REJECT_DUPLICATES, NULL);
+    rc = dd_json_parse(text, size, PLAN_ELEMENTS_MAX, &old, NULL);
     free(text);
+    if (rc == DD_E_RUNTIME) return no_memory(err);
     rc = old ? merge_plan(path, old, now, err)
              : dd_fail(err, DD_E_CORRUPT,
                        "%s is damaged: no JSON; the runs beside it are not touched: remove it and start "

@@ -104,6 +104,7 @@ bool dd_page_results(const dd_page *p, bool cost) {
   open_table(p->out, class.data ? class.data : "",
              cost ? "Time and speed: mean \xC2\xB1 standard deviation over seeds"
                   : "Results: mean \xC2\xB1 standard deviation over seeds");
+  p->out->failed |= class.failed;
   dd_str_free(&class);
   dd_str_puts(p->out, "<thead><tr><th scope=\"col\">schedule</th><th scope=\"col\">runs</th>");
   json_array_foreach((json_t *)columns, k, c) if (is_cost(c) == cost) head_cell(p->out, c, k);
@@ -166,6 +167,7 @@ void dd_page_comparison(const dd_page *p, const json_t *comparison) {
                 dd_view_text(comparison, "label"));
   if (*dd_view_text(comparison, "unit")) dd_str_printf(&caption, " (%s)", dd_view_text(comparison, "unit"));
   open_table(o, "values paired", caption.data ? caption.data : "");
+  o->failed |= caption.failed;
   dd_str_free(&caption);
   dd_str_puts(o, heads);
   size_t i;
@@ -283,7 +285,7 @@ bool dd_page_curve_values(const dd_page *p, const dd_figure *f) {
   dd_str *o = p->out;
   column *all = calloc(json_array_size(schedules) + 1, sizeof *all);
   if (!all) o->failed = 1;
-  else json_array_foreach((json_t *)schedules, i, s) if (dd_curve_read(&all[n].c, p->group, s, f->key)) {
+  else json_array_foreach((json_t *)schedules, i, s) if (dd_curve_read(&all[n].c, p->group, s, f->key, &o->failed)) {
       all[n].name = dd_view_text(s, "name");
       all[n].look = dd_view_look(p->view, all[n].name);
       n++;

@@ -1,5 +1,6 @@
 #include "study/load.h"
 #include "core/file.h"
+#include "core/json.h"
 #include "study/numbers.h"
 #include "study/text.h"
 #include <errno.h>
@@ -10,7 +11,12 @@
 
 #define PLAN "compare.json"
 #define MEASURED "measured.json"
-enum { PLAN_MOST = 64 << 20, MEASURED_MOST = 1 << 20 };
+enum {
+  PLAN_MOST = 64 << 20,
+  PLAN_ELEMENTS = 16 * DD_STUDY_CELLS_MOST,
+  MEASURED_MOST = 1 << 20,
+  MEASURED_ELEMENTS = 4096
+};
 
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory while reading a study"); }
 
@@ -108,15 +114,17 @@ static bool good_name(const char *name) {
   return true;
 }
 
-static int read_json(const char *path, size_t most, json_t **out, dd_error *err) {
+static int read_json(const char *path, size_t bytes, size_t elements, json_t **out, dd_error *err) {
   char *text;
   size_t n;
+  dd_json_fault fault;
   *out = NULL;
-  int rc = dd_file_read_all(path, most, &text, &n, err);
+  int rc = dd_file_read_all(path, bytes, &text, &n, err);
   if (rc) return rc;
-  json_error_t where;
-  *out = json_loadb(text, n, JSON_REJECT_DUPLICATES, &where);
+  rc = dd_json_parse(text, n, elements, out, &fault);
   free(text);
+  if (rc == DD_E_RUNTIME) return no_memory(err);
+  if (rc) return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: line %d %s", path, fault.line, fault.what);
   if (json_is_object(*out)) return DD_OK;
   json_decref(*out);
   *out = NULL;
@@ -206,31 +214,30 @@ static int load_cost(dd_study *st, const char *dir, dd_error *err) {
   json_t *measured;
   dd_error why;
   if (st->cost || dd_path_join(path, sizeof path, dir, MEASURED, err) || !dd_is_file(path)) return DD_OK;
-  if (read_json(path, MEASURED_MOST, &measured, &why)) return dd_study_warn(st, err, "%s", why.message);
+  if (read_json(path, MEASURED_MOST, MEASURED_ELEMENTS, &measured, &why)) return dd_study_warn(st, err, "%s", why.message);
   json_t *cost = json_object_get(measured, "cost");
   if (json_is_object(cost)) st->cost = json_incref(cost);
   json_decref(measured);
   return st->cost ? DD_OK : dd_study_warn(st, err, "%s is damaged: it holds no object \"cost\"", path);
 }
 
-/* The calls that made a plan, a line each; NULL: none are known. */
-static char *commands_of(const json_t *plan) {
+/* The calls that made a plan, a line each; *text NULL: none are known. */
+static int commands_of(const json_t *plan, char **text, dd_error *err) {
   dd_str s = {0};
   size_t i;
   json_t *call;
   json_array_foreach(json_object_get(plan, "commands"), i, call)
     if (json_is_string(call) && *json_string_value(call))
       dd_str_printf(&s, "%s%s", s.n ? "\n" : "", json_string_value(call));
-  if (s.n && !s.failed) return s.data;
-  dd_str_free(&s);
-  return NULL;
+  *text = s.data;
+  return s.failed ? no_memory(err) : DD_OK;
 }
 
 static int load_study(dd_study *st, const char *dir, const char *prefix, const char *plan_path, int source,
                       dd_error *err) {
   json_t *plan;
   dd_error why;
-  int rc = read_json(plan_path, PLAN_MOST, &plan, &why);
+  int rc = read_json(plan_path, PLAN_MOST, PLAN_ELEMENTS, &plan, &why);
   const char *wrong = rc ? NULL : wrong_plan(plan);
   if (rc == DD_E_RUNTIME) return dd_fail(err, DD_E_RUNTIME, "%s", why.message);
   if (rc || wrong) {
@@ -243,8 +250,8 @@ static int load_study(dd_study *st, const char *dir, const char *prefix, const c
   } else {
     const char *baseline = json_string_value(json_object_get(plan, "baseline"));
     if (baseline && !st->baseline[0]) snprintf(st->baseline, sizeof st->baseline, "%s", baseline);
-    if (!st->command) st->command = commands_of(plan);
-    rc = load_cells(st, dir, prefix, plan, source, err);
+    if (!st->command) rc = commands_of(plan, &st->command, err);
+    if (!rc) rc = load_cells(st, dir, prefix, plan, source, err);
   }
   json_decref(plan);
   return rc ? rc : load_cost(st, dir, err);

@@ -1,12 +1,13 @@
 #include "study/metrics.h"
 #include "core/file.h"
+#include "core/json.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { LINE_MOST = 1 << 18, FIRST_ROOM = 256 };
+enum { LINE_MOST = 1 << 18, ELEMENTS_MOST = 4096, FIRST_ROOM = 256 };
 
 typedef struct reader {
   dd_study_run *run;
@@ -116,7 +117,8 @@ static int take_record(reader *r, const json_t *o) {
 
 static bool take_line(reader *r, const char *line, size_t n) {
   if (!line[strspn(line, " \t\r")] && strlen(line) == n) return true;
-  json_t *o = json_loadb(line, n, JSON_REJECT_DUPLICATES, NULL);
+  json_t *o;
+  if (dd_json_parse(line, n, ELEMENTS_MOST, &o, NULL) == DD_E_RUNTIME) return false;
   const int got = json_is_object(o) ? take_record(r, o) : 0;
   json_decref(o);
   if (!got) r->run->bad_lines++;

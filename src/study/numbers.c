@@ -1,4 +1,5 @@
 #include "study/numbers.h"
+#include "core/json.h"
 #include "study/text.h"
 #include <math.h>
 #include <stdarg.h>
@@ -39,12 +40,10 @@ static json_t *clean_text(const char *text, char keep) {
   if (!copy) return NULL;
   for (char *p = copy; *p; p++)
     if (((unsigned char)*p < 32 && *p != keep) || *p == 127) *p = '?';
+  const int is_utf8 = dd_utf8_valid(copy, strlen(copy));
+  for (char *p = copy; *p && !is_utf8; p++)
+    if ((unsigned char)*p >= 0x80) *p = '?';
   json_t *v = json_string(copy);
-  if (!v) {
-    for (char *p = copy; *p; p++)
-      if ((unsigned char)*p >= 0x80) *p = '?';
-    v = json_string(copy);
-  }
   free(copy);
   return v;
 }

@@ -95,11 +95,14 @@ dd_look dd_view_look(const dd_view *v, const char *schedule) {
 
 /* ---- curves ---- */
 
-static bool allocate(dd_curve *c, size_t n) {
+static bool allocate(dd_curve *c, size_t n, int *failed) {
   *c = (dd_curve){0};
   if (n == 0 || n > 1000000) return false;
   c->x = malloc(4 * n * sizeof *c->x);
-  if (!c->x) return false;
+  if (!c->x) {
+    *failed = 1;
+    return false;
+  }
   c->mean = c->x + n;
   c->lo = c->mean + n;
   c->hi = c->lo + n;
@@ -111,12 +114,12 @@ static double at(const json_t *array, size_t i) {
   return fabs(v) <= DD_PLOT_MAX ? v : (double)NAN;
 }
 
-static bool read_curve(dd_curve *c, const json_t *schedule, const char *name) {
+static bool read_curve(dd_curve *c, const json_t *schedule, const char *name, int *failed) {
   const json_t *source = json_object_get(json_object_get(schedule, "curves"), name);
   const json_t *iter = dd_view_array(source, "iter"), *mean = dd_view_array(source, "mean");
   const json_t *lo = dd_view_array(source, "lo"), *hi = dd_view_array(source, "hi");
   const size_t points = json_array_size(iter) < json_array_size(mean) ? json_array_size(iter) : json_array_size(mean);
-  if (!allocate(c, points)) return false;
+  if (!allocate(c, points, failed)) return false;
   c->seeds = dd_view_int(source, "n", 0);
   bool any = false;
   for (size_t i = 0; i < points; i++) {
@@ -133,11 +136,11 @@ static bool read_curve(dd_curve *c, const json_t *schedule, const char *name) {
   return false;
 }
 
-bool dd_curve_read(dd_curve *c, const json_t *group, const json_t *schedule, const char *name) {
-  if (strcmp(name, "val_diff")) return read_curve(c, schedule, name);
+bool dd_curve_read(dd_curve *c, const json_t *group, const json_t *schedule, const char *name, int *failed) {
+  if (strcmp(name, "val_diff")) return read_curve(c, schedule, name, failed);
   dd_curve base;
-  if (!read_curve(c, schedule, "val_loss")) return false;
-  if (!read_curve(&base, dd_view_schedule(group, dd_view_text(group, "baseline")), "val_loss")) {
+  if (!read_curve(c, schedule, "val_loss", failed)) return false;
+  if (!read_curve(&base, dd_view_schedule(group, dd_view_text(group, "baseline")), "val_loss", failed)) {
     dd_curve_free(c);
     return false;
   }
