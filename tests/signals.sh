@@ -122,7 +122,7 @@ is 'an ignored SIGHUP (nohup) stays ignored' "0 $(cat fingerprint)" "$? $(tail -
 rm -rf run
 # shellcheck disable=SC3045 # dash and bash both know it; a hard limit would kill
 (ulimit -S -t 1 && short "$bin" run --max-iters 4000000 --eval-interval 4000000 >out 2>err)
-is 'ulimit -t: saved and stopped' '75 0000' "$? $(find run -name 'ckpt-*' | sed 's/.*ckpt-\(0000\).*/\1/')"
+is 'ulimit -t: saved and stopped' '75 yes' "$? $(find run -name 'ckpt-*' | grep -q . && echo yes)"
 
 # ---- the loops of the other commands ----
 stops() { # stops NAME POINT COMMAND...: SIGTERM there ends it with 75
