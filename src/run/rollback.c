@@ -46,8 +46,7 @@ int dd_job_rollback(dd_job *j, dd_error *err) {
   /* First the state from which a resume goes on like this, then nothing else that it could take. */
   rc = dd_job_save(j, err);
   if (!rc) rc = discard_after(j, j->state.iter, err);
-  if (!rc) rc = dd_metrics_close(j->metrics, err), j->metrics = NULL;
   if (!rc) rc = dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
-  if (!rc) rc = dd_metrics_open(j->dir, &j->metrics, err);
+  if (!rc) rc = dd_metrics_reopen(j->metrics, err);
   return rc;
 }
