@@ -119,7 +119,7 @@ static int all_finite(const float *v, int64_t n) {
 /* The newest checkpoint of the job is whole and has no NaN in it; its iteration. */
 static int64_t newest_is_good(harness *h) {
   char path[4096];
-  dd_checkpoint *c;
+  dd_checkpoint *c = NULL;
   if (dd_run_find_checkpoint(dd_rundir_path(h->j.dir), "latest", path, sizeof path, &err) ||
       dd_checkpoint_open(path, &c, &err) || dd_checkpoint_verify(c, &err) || dd_checkpoint_load(c, h->j.m, &err))
     fail_msg("%s", err.message);
@@ -331,7 +331,7 @@ static void test_outliers(void **state) {
 
 static int open_with(json_t *meta, dd_guard_state *g) {
   char path[300];
-  dd_checkpoint *c;
+  dd_checkpoint *c = NULL;
   snprintf(path, sizeof path, "%s/one.safetensors", root);
   unlink(path);
   if (dd_st_write(path, NULL, 0, meta, &err)) fail_msg("%s", err.message);
@@ -354,7 +354,7 @@ static void test_metadata(void **state) {
   harness h;
   dd_train_result r;
   dd_guard_state g;
-  dd_st *st;
+  dd_st *st = NULL;
   char path[4096];
   open_job(&h, "meta", "overwrite", more);
   assert_int_equal(run_again(&h, &(fault){.where = NOWHERE}, &r), DD_OK);
