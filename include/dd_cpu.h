@@ -123,7 +123,9 @@ typedef struct dd_callbacks { /* any of them may be NULL */
   void (*text)(void *user, const char *utf8, size_t n); /**< generated text or a report, as it comes */
   void (*study)(void *user, const dd_study_status *s);  /**< how far `compare` is */
   void (*check)(void *user, const dd_check_record *r);  /**< what `verify` found */
-  int (*should_stop)(void *user); /**< polled before every micro-batch and evaluation batch: 0 go on, 1 save and stop, 2 save and go on */
+  /** Polled before every micro-batch and evaluation batch and every few megabytes of data: 0 go on, 1 save and stop, 2
+   *  save and go on. */
+  int (*should_stop)(void *user);
 } dd_callbacks;
 
 typedef struct dd_train_result {

@@ -91,7 +91,7 @@ for signal in $signals; do
       [ "$times" = 1 ] || [ -z "${DD_QUICK:-}" ] || continue
       name="SIG$signal x $times, $point"
       rm -rf run && : >told
-      DD_TEST_SIGNAL="$point $(number $signal) $times" short "$hooked" run >out 2>err 3>told
+      DD_TEST_SIGNAL="$point $(number "$signal") $times" short "$hooked" run >out 2>err 3>told
       rc=$?
       case $signal$times$point in
         USR1*) wanted=0 ;;
@@ -114,7 +114,15 @@ done
 rm -rf run
 DD_TEST_SIGNAL="step 10 1" short "$hooked" run --keep-checkpoints 9 >out 2>err 3>told
 is 'SIGUSR1 saves and goes on' 'ckpt-0000004 ckpt-0000008 ckpt-0000012' \
-  "$(cd run && ls -d ckpt-* | sed 's/\..*//' | tr '\n' ' ' | sed 's/ $//')"
+  "$(find run -name 'ckpt-*' | sort | sed 's/.*\///; s/\..*//' | tr '\n' ' ' | sed 's/ $//')"
+
+rm -rf run
+(trap '' HUP && DD_TEST_SIGNAL="step 1 1" short "$hooked" run >out 2>err 3>told)
+is 'an ignored SIGHUP (nohup) stays ignored' "0 $(cat fingerprint)" "$? $(tail -n 1 out)"
+rm -rf run
+# shellcheck disable=SC3045 # dash and bash both know it; a hard limit would kill
+(ulimit -S -t 1 && short "$bin" run --max-iters 4000000 --eval-interval 4000000 >out 2>err)
+is 'ulimit -t: saved and stopped' '75 yes' "$? $(find run -name 'ckpt-*' | grep -q . && echo yes)"
 
 # ---- the loops of the other commands ----
 stops() { # stops NAME POINT COMMAND...: SIGTERM there ends it with 75
@@ -143,7 +151,7 @@ compare "$bin" study-a --max-iters 100 >out 2>err
 is 'compare' 0 $?
 DD_TEST_SIGNAL="poll 15 1" compare "$hooked" study-a --max-iters 100 >out 2>err 3>told
 is 'compare, while it looks at what there is' 75 $?
-lead=exec
+lead='exec'
 compare "$bin" study-b --max-iters 200000 --eval-interval 100000 >compare.out 2>compare.err &
 pid=$! lead=''
 started="$started $pid"
@@ -260,7 +268,7 @@ fi
 
 # ---- stopped and continued by the terminal ----
 rm -rf run
-lead=exec
+lead='exec'
 DD_TEST_SIGNAL="step 19 1" short "$hooked" run >out 2>err 3>told & # SIGSTOP
 pid=$! lead=''
 started="$started $pid"

@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 #include "core/file.h"
+#include "model/safetensors.h"
 #include "run/train.h"
 #include <ftw.h>
 #include <math.h>
@@ -118,7 +119,7 @@ static int all_finite(const float *v, int64_t n) {
 /* The newest checkpoint of the job is whole and has no NaN in it; its iteration. */
 static int64_t newest_is_good(harness *h) {
   char path[4096];
-  dd_checkpoint *c;
+  dd_checkpoint *c = NULL;
   dd_job_durable(&h->j, NULL);
   if (dd_run_find_checkpoint(dd_rundir_path(h->j.dir), "latest", path, sizeof path, &err) ||
       dd_checkpoint_open(path, &c, &err) || dd_checkpoint_verify(c, &err) || dd_checkpoint_load(c, h->j.m, &err))
@@ -327,6 +328,65 @@ static void test_outliers(void **state) {
   dd_settings_destroy(s);
 }
 
+/* ---- its state in a checkpoint ---- */
+
+static int open_with(json_t *meta, dd_guard_state *g) {
+  char path[300];
+  dd_checkpoint *c = NULL;
+  snprintf(path, sizeof path, "%s/one.safetensors", root);
+  unlink(path);
+  if (dd_st_write(path, NULL, 0, meta, &err)) fail_msg("%s", err.message);
+  const int rc = dd_checkpoint_open(path, &c, &err);
+  if (!rc && g) *g = dd_checkpoint_state(c)->guard;
+  if (!rc) dd_checkpoint_close(c);
+  return rc;
+}
+
+static void test_metadata(void **state) {
+  (void)state;
+  static const char *const wrong[][2] = {
+      {"guard_updates", "25"},        {"guard_updates", "-1"},       {"guard_updates", "9223372036854775807"},
+      {"guard_updates", "x"},         {"guard_skipped", "25"},       {"guard_in_row", "-2"},
+      {"guard_redraw", "4294967296"}, {"guard_rollbacks", "1e3"},    {"guard_anchor", "25"},
+      {"guard_anchor", "-2"},         {"guard_norms", "25"},         {"guard_norms", "23"},
+      {"guard_norm", ""},             {"guard_norm", "0123"},
+  };
+  static const char *const more[] = {"outlier_sigma", "9", NULL};
+  harness h;
+  dd_train_result r;
+  dd_guard_state g;
+  dd_st *st = NULL;
+  char path[4096];
+  open_job(&h, "meta", "overwrite", more);
+  assert_int_equal(run_again(&h, &(fault){.where = NOWHERE}, &r), DD_OK);
+  if (dd_run_find_checkpoint(dd_rundir_path(h.j.dir), "latest", path, sizeof path, &err) ||
+      dd_st_open(path, &st, &err))
+    fail_msg("%s", err.message);
+  json_t *meta = json_deep_copy(dd_st_metadata(st));
+  dd_st_close(st);
+  assert_int_equal(open_with(meta, &g), DD_OK);
+  assert_int_equal(g.norms, ITERS);
+  assert_memory_equal(&g, &h.j.state.guard, sizeof g);
+  for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+    json_t *bad = json_deep_copy(meta);
+    assert_non_null(json_object_get(bad, wrong[i][0]));
+    json_object_set_new(bad, wrong[i][0], json_string(wrong[i][1]));
+    if (open_with(bad, NULL) != DD_E_CORRUPT) fail_msg("%s = '%s' is read", wrong[i][0], wrong[i][1]);
+    assert_non_null(strstr(err.message, "'guard_"));
+    json_decref(bad);
+  }
+  const char *key;
+  json_t *value;
+  void *next;
+  json_object_foreach_safe(meta, next, key, value) /* of before there was a guard */
+    if (!strncmp(key, "guard_", 6)) json_object_del(meta, key);
+  assert_int_equal(open_with(meta, &g), DD_OK);
+  assert_int_equal(g.updates, ITERS);
+  assert_int_equal(g.anchor, -1);
+  json_decref(meta);
+  close_job(&h);
+}
+
 /* ---- the directory ---- */
 
 static int remove_one(const char *path, const struct stat *st, int flag, struct FTW *ftw) {
@@ -359,8 +419,9 @@ static int tear_down(void **state) {
 
 int main(void) {
   const struct CMUnitTest tests[] = {
-      cmocka_unit_test(test_outliers), cmocka_unit_test(test_every_place), cmocka_unit_test(test_too_large),
-      cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_ends), cmocka_unit_test(test_interrupted),
+      cmocka_unit_test(test_outliers),    cmocka_unit_test(test_metadata),      cmocka_unit_test(test_every_place),
+      cmocka_unit_test(test_too_large),   cmocka_unit_test(test_nothing_to_do), cmocka_unit_test(test_ends),
+      cmocka_unit_test(test_interrupted),
   };
   return cmocka_run_group_tests(tests, set_up, tear_down);
 }

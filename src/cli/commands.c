@@ -255,6 +255,8 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
     add_real(o, "val_loss", r->val_loss);
     add_real(o, "best_val_loss", r->best_val_loss);
     json_object_set_new(o, "best_iter", json_integer(r->best_iter));
+    json_object_set_new(o, "skipped", json_integer(r->skipped));
+    json_object_set_new(o, "rollbacks", json_integer(r->rollbacks));
     add_real(o, "seconds", r->seconds);
     json_object_set_new(o, "run_dir", json_string(r->run_dir));
     json_object_set_new(o, "fingerprint", json_string(r->fingerprint));

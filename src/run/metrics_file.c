@@ -25,27 +25,34 @@ struct dd_metrics {
   char path[4096];
 };
 
+int dd_metrics_reopen(dd_metrics *m, dd_error *err) {
+  struct stat st;
+  const int fd = dd_fs()->open(m->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
+  if (fd < 0 || dd_fs()->fstat(fd, &st) != 0) {
+    const int e = errno;
+    if (fd >= 0) dd_fs()->close(fd);
+    return dd_fail(err, DD_E_IO, "cannot open %.700s: %s", m->path, strerror(e));
+  }
+  if (m->fd >= 0) dd_fs()->close(m->fd); /* of a file that was replaced: nothing in it to lose */
+  m->fd = fd;
+  m->good = st.st_size;
+  m->torn = 0;
+  atomic_store(&m->unsynced, 0);
+  return DD_OK;
+}
+
 int dd_metrics_open(const dd_rundir *rd, dd_metrics **out, dd_error *err) {
   *out = NULL;
   dd_metrics *m = malloc(sizeof *m);
   if (!m) return dd_fail(err, DD_E_RUNTIME, "out of memory while opening %s", METRICS);
-  m->torn = 0;
+  m->fd = -1;
   atomic_init(&m->unsynced, 0);
-  const int rc = dd_path_join(m->path, sizeof m->path, dd_rundir_path(rd), METRICS, err);
+  int rc = dd_path_join(m->path, sizeof m->path, dd_rundir_path(rd), METRICS, err);
+  if (rc == DD_OK) rc = dd_metrics_reopen(m, err);
   if (rc != DD_OK) {
     free(m);
     return rc;
   }
-  struct stat st;
-  m->fd = dd_fs()->open(m->path, O_WRONLY | O_APPEND | O_CREAT | O_CLOEXEC, 0644);
-  if (m->fd < 0 || dd_fs()->fstat(m->fd, &st) != 0) {
-    const int e = errno;
-    if (m->fd >= 0) dd_fs()->close(m->fd);
-    dd_fail(err, DD_E_IO, "cannot open %.700s: %s", m->path, strerror(e));
-    free(m);
-    return DD_E_IO;
-  }
-  m->good = st.st_size;
   *out = m;
   return DD_OK;
 }

@@ -41,6 +41,14 @@ static int discard_after(dd_job *j, int64_t iter, dd_error *err) {
   return rc;
 }
 
+/* Records of iterations gone back over that metrics.jsonl did not take yet. */
+static void forget_records(dd_job *j) {
+  for (size_t i = json_array_size(j->unlogged); i-- > 0;) {
+    const json_t *iter = json_object_get(json_array_get(j->unlogged, i), "iter");
+    if (iter && json_integer_value(iter) >= j->state.iter) json_array_remove(j->unlogged, i);
+  }
+}
+
 int dd_job_rollback(dd_job *j, dd_error *err) {
   const dd_guard_state was = j->state.guard;
   const double elapsed = j->state.elapsed_s;
@@ -60,9 +68,8 @@ int dd_job_rollback(dd_job *j, dd_error *err) {
   if (why.code) return dd_fail(err, why.code, "cannot roll back to iteration %lld: %.700s", (long long)j->state.iter,
                                why.message);
   rc = discard_after(j, j->state.iter, err);
-  if (!rc) rc = dd_metrics_close(j->metrics, err), j->metrics = NULL;
   if (!rc) rc = dd_metrics_truncate_after(j->dir, j->state.iter - 1, err);
-  if (!rc) rc = dd_metrics_open(j->dir, &j->metrics, err);
-  dd_saver_metrics(j->saver, j->metrics);
+  if (!rc) rc = dd_metrics_reopen(j->metrics, err);
+  if (!rc) forget_records(j);
   return rc;
 }

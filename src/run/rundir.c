@@ -435,4 +435,3 @@ int dd_run_config_read(const char *dir, json_t **out, dd_error *err) {
   *out = config;
   return DD_OK;
 }
-#define MAX_ELEMENTS ((size_t)4096) /* of config.json */

@@ -62,6 +62,8 @@ int dd_run_config_read(const char *dir, json_t **out, dd_error *err);
 typedef struct dd_metrics dd_metrics;
 /** For appending; made when there is none. */
 int dd_metrics_open(const dd_rundir *rd, dd_metrics **out, dd_error *err);
+/** Go on in the file that is there now, after dd_metrics_truncate_after. On failure m stays as it was. */
+int dd_metrics_reopen(dd_metrics *m, dd_error *err);
 /** line: without newline. One write; when it fails the file is cut back to whole lines and stays usable. */
 int dd_metrics_append_line(dd_metrics *m, const char *line, dd_error *err);
 /** The same for an object; reals with 17 digits, so that they read back exactly. Not sorted: order of insertion. */

@@ -38,11 +38,6 @@ int dd_saver_create(dd_saver **out, const dd_saver_options *o, dd_error *err) {
   return DD_OK;
 }
 
-void dd_saver_metrics(dd_saver *v, dd_metrics *metrics) {
-  dd_saver_wait(v, NULL);
-  v->o.metrics = metrics;
-}
-
 /* ---- the writer ---- */
 
 static int write_file(const dd_saver *v, task *t, int spare, dd_error *err) {

@@ -26,8 +26,6 @@ typedef struct dd_saver_options { /* everything borrowed, and unchanged while th
 /** Memory the copy takes, in bytes; it is made at the first save and kept. */
 uint64_t dd_saver_bytes(const dd_layout *l);
 int dd_saver_create(dd_saver **out, const dd_saver_options *o, dd_error *err);
-/** Other metrics from now on (waits for the save under way). */
-void dd_saver_metrics(dd_saver *v, dd_metrics *metrics);
 /** Save the model with this state. */
 void dd_saver_save(dd_saver *v, const dd_run_state *st);
 /** Report what has come to an end, without waiting; cheap. */

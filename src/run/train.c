@@ -322,10 +322,14 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
   /* The state before this update, now that its weights are known to give finite gradients, or a finite evaluation. */
   if (verdict != DD_NOT_FINITE || st->evaluated == it) {
     const int planned = is_planned(j);
-    if (planned && it > st->guard.anchor) st->guard.anchor = it, st->guard.rollbacks = 0;
+    const dd_guard_state was = st->guard;
+    if (planned && it > was.anchor) st->guard.anchor = it, st->guard.rollbacks = 0;
     if ((planned || *save_asked) && j->saved != it && j->saver) {
       const double t = dd_now();
       if ((rc = save(j, err))) return rc;
+      /* A rollback needs it, and where it would go must not depend on how fast the disk is. */
+      const int anchored = s->on_nan != DD_ON_NAN_ROLLBACK || !planned || dd_job_durable(j, NULL) == it;
+      if (!anchored) st->guard.anchor = was.anchor, st->guard.rollbacks = was.rollbacks;
       p->since += dd_now() - t;
     }
     *save_asked = 0;
