@@ -137,7 +137,7 @@ static int estimate(dd_job *j, dd_error *err) {
   if (rc) return rc;
   char time[32], memory[32], disk[32];
   dd_duration_text(time, sizeof time, seconds);
-  size_text(memory, sizeof memory, (double)bytes);
+  size_text(memory, sizeof memory, (double)(bytes + dd_saver_bytes(&l)));
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
          (double)l.parameters / 1e6, memory, disk, time);
