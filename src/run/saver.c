@@ -173,8 +173,8 @@ int dd_saver_close(dd_saver *v, dd_error *err) {
     rc = dd_fail(err, DD_E_IO, "%lld checkpoint%s could not be saved, first that of iteration %lld (%.600s); %s",
                  (long long)v->lost, v->lost == 1 ? "" : "s", (long long)v->first_lost, v->why_lost.message, have);
   } else if (v->repeated) {
-    rc = dd_fail(err, DD_E_IO, "every checkpoint is saved, but not at the first attempt (%.600s); check the disk before "
-                 "the next run", v->why_repeated.message);
+    rc = dd_fail(err, DD_E_IO, "every checkpoint is saved, but not at the first attempt (%.600s); check the disk "
+                 "before the next run", v->why_repeated.message);
   }
   dd_arena_destroy(&v->copy);
   free(v);

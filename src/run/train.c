@@ -162,8 +162,8 @@ static int stop_and_save(dd_job *j, dd_error *err) {
   if (have != it) {
     char older[64] = "there is no older one";
     if (have >= 0) snprintf(older, sizeof older, "the newest is of iteration %lld", have);
-    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved (%.600s); "
-                   "%s", it, why.message, older);
+    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved "
+                   "(%.600s); %s", it, why.message, older);
   }
   return dd_fail(err, DD_E_STOPPED,
                  "stopped on request at iteration %lld of %lld, checkpoint saved in %s; continue with "
@@ -207,7 +207,8 @@ int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter && j->metrics) { /* resumed just after an evaluation: its record was cut off with what followed */
+  /* resumed just after an evaluation: its record was cut off with what followed */
+  if (st->evaluated == st->iter && j->metrics) {
     int rc = log_eval(j, 0, 0, err);
     if (rc) return rc;
   }
