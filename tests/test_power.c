@@ -232,7 +232,7 @@ static void check(const char *dir, int64_t acknowledged, int prefix, unsigned su
 }
 
 static void enumerate(void) {
-  const int most = getenv("DD_LONG") ? 12 : getenv("DD_QUICK") ? 5 : 8, ways = getenv("DD_QUICK") ? 2 : WAYS;
+  const int most = getenv("DD_LONG") ? 12 : getenv("DD_QUICK") ? 5 : 6, ways = getenv("DD_QUICK") ? 2 : WAYS;
   int64_t acknowledged = -1;
   char durable[OPS] = {0};
   for (int prefix = 0; prefix <= n_ops; prefix++) {
