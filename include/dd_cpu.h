@@ -186,10 +186,10 @@ DD_API int dd_report(const dd_settings *s, const dd_callbacks *cb, dd_error *err
 /** Facts of machine and build, one message per line. */
 DD_API int dd_info(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 
-/** Read run directory or checkpoint `s.run` again and check everything in it: hashes, numbers, shapes, fingerprints, that
- *  metrics.jsonl is whole and agrees with the checkpoints, what `best` and `latest` name, and that the training text is
- *  the one the run saw. With `s.replay`, train again from one checkpoint to another, in memory, and compare every bit.
- *  Writes nothing, takes no lock. DD_E_CORRUPT when anything is damaged. */
+/** Read run directory or checkpoint `s.run` again and check everything in it: hashes, numbers, shapes, fingerprints,
+ *  that metrics.jsonl is whole and agrees with the checkpoints, what `best` and `latest` name, and that the training
+ *  text is the one the run saw. With `s.replay`, train again from one checkpoint to another, in memory, and compare
+ *  every bit. Writes nothing, takes no lock. DD_E_CORRUPT when anything is damaged. */
 DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_result *out, dd_error *err);
 
 DD_API const char *dd_version(void);

@@ -355,7 +355,8 @@ fails 'verify what is not there' 74 'nosuch' -- "$bin" verify nosuch
 fails 'replay of nonsense' 2 "'8-12'" '250..500' -- "$bin" verify run --replay 8-12
 fails 'replay without its checkpoint' 2 'iteration 9 ' ': 8 12' -- "$bin" verify run --replay 9..12
 fails 'strict resume' 4 hurt2/ckpt-0000012.safetensors -- sh -c '
-  rm -rf hurt2 && cp -R run hurt2 && printf x >>hurt2/ckpt-0000012.safetensors && "$1" train --resume --strict --out hurt2 -t 1' - "$bin"
+  rm -rf hurt2 && cp -R run hurt2 && printf x >>hurt2/ckpt-0000012.safetensors &&
+    "$1" train --resume --strict --out hurt2 -t 1' - "$bin"
 rm -rf hurt && cp -R run hurt && echo nonsense >hurt/best
 fails 'damaged pointer' 4 hurt/best -- "$bin" sample hurt
 rm hurt/best && "$bin" sample hurt --max-new-tokens 5 >out 2>err
@@ -375,7 +376,8 @@ is 'a dry run has no result' '' "$(cat out)"
 "$bin" --help >out 2>err
 is 'help' 0 $?
 commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' out)
-is 'commands' 'train compare eval sample verify prepare schedules info bench report ' "$(echo "$commands" | tr '\n' ' ')"
+is 'commands' 'train compare eval sample verify prepare schedules info bench report ' \
+  "$(echo "$commands" | tr '\n' ' ')"
 for c in $commands; do
   "$bin" "$c" --help >out 2>err
   is "$c --help" "0 Usage: dd-cpu $c" "$? $(head -n 1 out | cut -d ' ' -f 1-3)"

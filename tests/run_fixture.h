@@ -1,4 +1,4 @@
-/* What the tests of whole runs share: a directory in memory, a text of our own, the smallest model, and how to train it. */
+/* What the tests of whole runs share: a directory in memory, a text of our own, the smallest model, how to train it. */
 #ifndef DD_TESTS_RUN_FIXTURE_H
 #define DD_TESTS_RUN_FIXTURE_H
 #include <stdarg.h>

@@ -1,10 +1,10 @@
 /* Power failures while checkpoints are written. A run directory is written by the real code, every call recorded; then
  * for every point in time, and every subset of what had not been made durable by then (with the last write whole, torn
- * inside a sector, or only its zeros there), the directory that the disk may hold is built, and a resume must find a whole
- * checkpoint there that is not older than the newest one that was reported as saved.
+ * inside a sector, or only its zeros there), the directory that the disk may hold is built, and a resume must find a
+ * whole checkpoint there that is not older than the newest one that was reported as saved.
  *
- * The model of a disk: data of a file is durable once that file is synced, a change of a name (create, rename, unlink) once
- * the directory is; until then any subset may have reached the disk, in any order. */
+ * The model of a disk: data of a file is durable once that file is synced, a change of a name (create, rename, unlink)
+ * once the directory is; until then any subset may have reached the disk, in any order. */
 #include "run_fixture.h"
 #include "model/safetensors.h"
 #include "run/rundir.h"
@@ -157,7 +157,7 @@ static void apply_write(unsigned char **content, size_t *size, const op *o, int 
   memcpy(content[o->inode] + o->at, o->data, part < o->n ? part : o->n);
 }
 
-/* The directory when the first `prefix` operations were done and, of those not durable, the ones in `subset` arrived. */
+/* The directory when `prefix` operations were done and, of those not durable, the ones in `subset` arrived. */
 static void build(const char *dir, int prefix, const int *pending, int n_pending, unsigned subset, int way) {
   unsigned char *content[FILES] = {NULL};
   size_t size[FILES] = {0};
@@ -224,14 +224,15 @@ static void check(const char *dir, int64_t acknowledged, int prefix, unsigned su
     assert_int_equal(dd_path_join(path, sizeof path, dir, name, &err), DD_OK);
     int64_t inside;
     if (!is_whole(path, &inside) || inside != iter)
-      fail_msg("after %d operations, subset %x, way %d: %s names %s, which is not whole", prefix, subset, way, which, name);
+      fail_msg("after %d operations, subset %x, way %d: %s names %s, which is not whole", prefix, subset, way, which,
+               name);
   }
   free(file);
   dd_rundir_close(rd);
 }
 
 static void enumerate(void) {
-  const int most = getenv("DD_LONG") ? 12 : getenv("DD_QUICK") ? 5 : 8, ways = getenv("DD_QUICK") ? 2 : WAYS;
+  const int most = getenv("DD_LONG") ? 12 : getenv("DD_QUICK") ? 5 : 6, ways = getenv("DD_QUICK") ? 2 : WAYS;
   int64_t acknowledged = -1;
   char durable[OPS] = {0};
   for (int prefix = 0; prefix <= n_ops; prefix++) {

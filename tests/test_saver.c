@@ -1,6 +1,6 @@
-/* Saving beside the training, and what happens when it fails: every kind of call of a checkpoint's writing fails, once, for
- * the whole of one checkpoint, and for good. The run must end with the bits of an undisturbed one, whole checkpoints only,
- * pointers to whole ones, the reason told, and exit code 74. */
+/* Saving beside the training, and what happens when it fails: every kind of call of a checkpoint's writing fails, once,
+ * for the whole of one checkpoint, and for good. The run must end with the bits of an undisturbed one, whole
+ * checkpoints only, pointers to whole ones, the reason told, and exit code 74. */
 #include "run_fixture.h"
 #include <pthread.h>
 #include <signal.h>
@@ -14,7 +14,7 @@ static int no_memory, no_thread;
 static pthread_t main_thread;
 static long cases;
 
-/* Without reason no thread and no free memory are denied; the processor is not measured, which takes longer than a run. */
+/* On demand there is no memory and no thread; and the processor is not measured, which takes longer than a run. */
 uint64_t __real_dd_machine_free_memory(void);
 uint64_t __wrap_dd_machine_free_memory(void);
 uint64_t __wrap_dd_machine_free_memory(void) { return no_memory ? 1 : __real_dd_machine_free_memory(); }
@@ -148,8 +148,8 @@ static const char *train_ends(int expected_rc) { /* its error */
   char hex[33];
   const int rc = train(at("run"), 0, hex, &err, NULL);
   dd_fs_replace(NULL);
-  if (rc != expected_rc) fail_msg("call %d, error %d, path %s: status %d: %s", fs.call, fs.code, fs.word ? fs.word : "", rc,
-                                 err.message);
+  if (rc != expected_rc)
+    fail_msg("call %d, error %d, path %s: status %d: %s", fs.call, fs.code, fs.word ? fs.word : "", rc, err.message);
   assert_string_equal(hex, undisturbed);
   assert_int_equal(fs.synced_again, 0);
   cases++;

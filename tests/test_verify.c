@@ -65,7 +65,8 @@ static void test_good(void **state) {
   assert_null(strstr(lines, "note"));
   static const char *const parts[] = {"good config.json: run ", "good ckpt-0000040.safetensors: iteration 40",
                                       "good ckpt-0000010.safetensors: ", "good metrics.jsonl: ",
-                                      "5 evaluations, of which 4 agree", "good latest: ckpt-0000040", "good data: text.txt"};
+                                      "5 evaluations, of which 4 agree", "good latest: ckpt-0000040",
+                                      "good data: text.txt"};
   for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) assert_part(lines, parts[i]);
   assert_int_equal(result.bad, 0);
   assert_int_equal(result.to, -1);
@@ -124,7 +125,8 @@ static void test_damage(void **state) {
   expect_bad("BAD metrics.jsonl", "is no JSON object");
   /* the hash of the weights of iteration 20, changed by one digit */
   size_t n;
-  char *text = slurp(at("run/metrics.jsonl"), &n), *p = strstr(strstr(text, "\"type\":\"eval\",\"iter\":20"), "fingerprint");
+  char *text = slurp(at("run/metrics.jsonl"), &n);
+  char *p = strstr(strstr(text, "\"type\":\"eval\",\"iter\":20"), "fingerprint");
   p[14] = p[14] == '0' ? '1' : '0';
   put(at("run/metrics.jsonl"), text, n);
   free(text);
@@ -196,7 +198,8 @@ static void test_replay(void **state) {
   }
   assert_int_equal(result.from, 20);
   assert_int_equal(result.to, 30);
-  static const char *const wrong[] = {"10", "10..", "..20", "20..10", "10..10", "a..b", "10..20x", "10..25", "-10..20", "5..40"};
+  static const char *const wrong[] = {"10",   "10..",    "..20",   "20..10",  "10..10",
+                                      "a..b", "10..20x", "10..25", "-10..20", "5..40"};
   for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
     assert_int_equal(verify(at("run"), wrong[i], NULL), DD_E_USAGE);
     assert_true(strlen(err.message) > 20);
@@ -217,7 +220,8 @@ static void test_replay(void **state) {
   expect_replay("20..30", "dropout of iteration 20 is");
   /* metrics that say another loss */
   size_t n;
-  char *text = slurp(at("run/metrics.jsonl"), &n), *p = strstr(strstr(text, "\"type\":\"eval\",\"iter\":30"), "val_loss");
+  char *text = slurp(at("run/metrics.jsonl"), &n);
+  char *p = strstr(strstr(text, "\"type\":\"eval\",\"iter\":30"), "val_loss");
   p[14] = p[14] == '0' ? '1' : '0';
   put(at("run/metrics.jsonl"), text, n);
   free(text);

@@ -264,8 +264,8 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
     out_json(cli, o);
   } else {
     out_printf(cli, "%s %lld iterations, train loss %.4f, val loss %.4f, best %.4f at %lld, %s in %s\n",
-               rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss, r->val_loss, r->best_val_loss,
-               (long long)r->best_iter, time, r->run_dir);
+               rc == DD_E_IO ? "trained" : rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss,
+               r->val_loss, r->best_val_loss, (long long)r->best_iter, time, r->run_dir);
   }
   out_printf(cli, "fingerprint %s\n", r->fingerprint);
 }

@@ -31,8 +31,9 @@ int dd_cli_verify(dd_cli *cli, const dd_callbacks *cb, dd_error *err) {
   const int rc = dd_verify(cli->settings, cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (cli->json && (!rc || rc == DD_E_CORRUPT)) {
-    json_t *o = json_pack("{s:s, s:i, s:s, s:I, s:I, s:f, s:O}", "command", "verify", "status", rc, "run", r.path, "checks",
-                          (json_int_t)r.files, "failed", (json_int_t)r.bad, "seconds", r.seconds, "files", cli->lines);
+    json_t *o = json_pack("{s:s, s:i, s:s, s:I, s:I, s:f, s:O}", "command", "verify", "status", rc, "run", r.path,
+                          "checks", (json_int_t)r.files, "failed", (json_int_t)r.bad, "seconds", r.seconds, "files",
+                          cli->lines);
     if (o && r.to >= 0)
       json_object_set_new(o, "replay", json_pack("[I,I]", (json_int_t)r.from, (json_int_t)r.to));
     char *text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
@@ -42,7 +43,8 @@ int dd_cli_verify(dd_cli *cli, const dd_callbacks *cb, dd_error *err) {
     json_decref(o);
   } else if (!rc) {
     dd_format_time(time, sizeof time, r.seconds);
-    snprintf(line, sizeof line, "verified: %lld checks of %s in %s, nothing is wrong\n", (long long)r.files, r.path, time);
+    snprintf(line, sizeof line, "verified: %lld checks of %s in %s, nothing is wrong\n", (long long)r.files, r.path,
+             time);
     dd_cli_write(cli, line);
   }
   json_decref(cli->lines);

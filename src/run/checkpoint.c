@@ -378,7 +378,7 @@ static int verify_tensors(dd_checkpoint *c, const dd_layout *l, dd_hasher *h, fl
 int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err) {
   dd_layout l;
   if (dd_st_is_foreign(c->st))
-    return dd_fail(err, DD_E_CORRUPT, "%s carries no hashes, so another program has rewritten it; use another checkpoint",
+    return dd_fail(err, DD_E_CORRUPT, "%s carries no hashes: another program has rewritten it; use another checkpoint",
                    dd_st_path(c->st));
   int rc = dd_layout_create(&l, &c->shape, err);
   if (rc) return rc;

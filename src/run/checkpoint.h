@@ -40,9 +40,9 @@ int dd_checkpoint_write(const char *path, const dd_weights_view *w, const dd_run
 typedef struct dd_checkpoint dd_checkpoint;
 int dd_checkpoint_open(const char *path, dd_checkpoint **out, dd_error *err);
 void dd_checkpoint_close(dd_checkpoint *c); /* accepts NULL */
-/** Read and check everything, so that a damaged file is known before anything is loaded from it: which tensors there are,
- *  their shapes and hashes, the fingerprint of the parameters, and that no number is NaN or infinite. Needs memory for
- *  the largest tensor. */
+/** Read and check everything, so that a damaged file is known before anything is loaded from it: which tensors there
+ *  are, their shapes and hashes, the fingerprint of the parameters, and that no number is NaN or infinite. Needs memory
+ *  for the largest tensor. */
 int dd_checkpoint_verify(dd_checkpoint *c, dd_error *err);
 /** XXH3-128 of the parameters, as the file says. */
 const char *dd_checkpoint_fingerprint(const dd_checkpoint *c);

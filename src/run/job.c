@@ -137,7 +137,7 @@ static int estimate(dd_job *j, dd_error *err) {
   if (rc) return rc;
   /* What is still to come: the model, batches, and the copy that a checkpoint is written from. */
   const uint64_t batches = (uint64_t)(o.B * o.T) * (4 * sizeof *j->idx + sizeof(double));
-  const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + (uint64_t)l.parameters * 12;
+  const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + dd_saver_bytes(&l);
   const uint64_t all = bytes + dd_machine_used_memory();
   char time[32], memory[32], disk[32];
   dd_duration_text(time, sizeof time, seconds);
@@ -160,9 +160,10 @@ static int write_config(dd_job *j, dd_error *err) {
   char cpu[256];
   dd_machine_name(cpu, sizeof cpu);
   json_t *settings = dd_settings_to_json(j->s);
-  json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program", "dd-cpu",
-                        "version", dd_version(), "run_id", j->state.run_id, "numerics_version", DD_NUMERICS_VERSION, "settings", settings, "data",
-                        "name", j->data->name, "hash", j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
+  json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program",
+                        "dd-cpu", "version", dd_version(), "run_id", j->state.run_id, "numerics_version",
+                        DD_NUMERICS_VERSION, "settings", settings, "data", "name", j->data->name, "hash",
+                        j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
                         "val_tokens", (json_int_t)j->data->n_val, "vocab_size", j->data->vocab_size, "machine", "cpu",
                         cpu, "tier", j->k->tier, "threads", j->threads);
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
@@ -475,10 +476,10 @@ static int close_metrics(dd_job *j, dd_error *err) {
   const int rc = dd_metrics_close(j->metrics, err);
   if (rc || !j->log_failed.code) return rc;
   if (lost)
-    return dd_fail(err, DD_E_IO, "%zu records are missing at the end of metrics.jsonl (%.600s); the checkpoints are not "
-                   "affected, a resume writes them again", lost, j->log_failed.message);
-  return dd_fail(err, DD_E_IO, "metrics.jsonl is complete, but not at the first attempt (%.600s); check the disk before "
-                 "the next run", j->log_failed.message);
+    return dd_fail(err, DD_E_IO, "%zu records are missing at the end of metrics.jsonl (%.600s); the checkpoints are "
+                   "not affected, a resume writes them again", lost, j->log_failed.message);
+  return dd_fail(err, DD_E_IO, "metrics.jsonl is complete, but not at the first attempt (%.600s); check the disk "
+                 "before the next run", j->log_failed.message);
 }
 
 int dd_job_close(dd_job *j, dd_error *err) {

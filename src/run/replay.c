@@ -55,8 +55,8 @@ static json_t *record_at(const json_t *records, int64_t iter) {
 static void compare_real(replay *r, const json_t *record, const char *key, double got, int64_t iter) {
   const json_t *want = json_object_get(record, key);
   if (*r->wrong || !json_is_number(want) || json_number_value(want) == got) return;
-  snprintf(r->wrong, sizeof r->wrong, "%s of iteration %lld is %.17g, the run recorded %.17g", key, (long long)iter, got,
-           json_number_value(want));
+  snprintf(r->wrong, sizeof r->wrong, "%s of iteration %lld is %.17g, the run recorded %.17g", key, (long long)iter,
+           got, json_number_value(want));
 }
 
 static void on_step(void *user, const dd_step_record *s) {
@@ -175,9 +175,9 @@ int dd_replay(const char *dir, const char *from, const char *to, const dd_settin
     snprintf(text, 512, "trained again from iteration %lld: %s", (long long)r.from, r.wrong);
     rc = DD_E_DIVERGED;
   } else if (!rc) {
-    snprintf(text, 512, "iterations %lld to %lld trained again: %lld evaluations, %lld records, every tensor and the state "
-             "are equal, fingerprint %s", (long long)r.from, (long long)r.to, (long long)r.evals, (long long)r.steps,
-             dd_checkpoint_fingerprint(b));
+    snprintf(text, 512, "iterations %lld to %lld trained again: %lld evaluations, %lld records, every tensor and the "
+             "state are equal, fingerprint %s", (long long)r.from, (long long)r.to, (long long)r.evals,
+             (long long)r.steps, dd_checkpoint_fingerprint(b));
   } else if (rc == DD_E_DIVERGED) { /* the run itself did not */
     snprintf(text, 512, "%.500s", err ? err->message : "diverged");
   }

@@ -43,8 +43,8 @@ typedef struct dd_run_file {
   int64_t iter;
   char name[64];
 } dd_run_file;
-/** All checkpoints of a run directory, newest first: resume takes the first that is whole. *files is malloc'd (NULL when
- *  none), *n their number. No lock is needed. */
+/** All checkpoints of a run directory, newest first: resume takes the first that is whole. *files is malloc'd (NULL
+ *  when none), *n their number. No lock is needed. */
 int dd_run_checkpoints(const char *dir, dd_run_file **files, size_t *n, dd_error *err);
 /** What `best` or `latest` says: the name and its iteration. *iter = -1: there is no such file. */
 int dd_run_pointer(const char *dir, const char *which, char name[64], int64_t *iter, dd_error *err);
@@ -68,8 +68,8 @@ int dd_metrics_reopen(dd_metrics *m, dd_error *err);
 int dd_metrics_append_line(dd_metrics *m, const char *line, dd_error *err);
 /** The same for an object; reals with 17 digits, so that they read back exactly. Not sorted: order of insertion. */
 int dd_metrics_append(dd_metrics *m, const json_t *record, dd_error *err);
-/** What was appended is durable when it returns. May be called by another thread than the one that appends. A failure is
- *  told once; the file is not synced again. */
+/** What was appended is durable when it returns. May be called by another thread than the one that appends. A failure
+ *  is told once; the file is not synced again. */
 int dd_metrics_sync(dd_metrics *m, dd_error *err);
 /** Sync and close; accepts NULL (and then succeeds). The object is gone in any case. */
 int dd_metrics_close(dd_metrics *m, dd_error *err);

@@ -18,7 +18,7 @@ typedef struct task { /* one save; the writer's until `ended`, then the caller's
 
 struct dd_saver {
   dd_saver_options o;
-  float *copy; /* param, m, v one after the other; NULL: none yet, or no memory */
+  dd_arena copy; /* param, m, v one after the other; base NULL: none yet, or no memory */
   task t;
   int running, threaded; /* a save has begun and was not looked at; in a thread */
   pthread_t thread;
@@ -126,10 +126,10 @@ int64_t dd_saver_wait(dd_saver *v, dd_error *why) {
 
 /* Memory that is merely promised would end the run when it is touched: ask for some more to be free. */
 static float *room(dd_saver *v, const dd_layout *l) {
-  if (v->copy) return v->copy;
-  const uint64_t bytes = dd_saver_bytes(l), left = dd_machine_free_memory("");
+  const uint64_t bytes = dd_saver_bytes(l), left = v->copy.base ? 0 : dd_machine_free_memory("");
   if (left && left < bytes + bytes / 4 + (64u << 20)) return NULL;
-  return v->copy = malloc((size_t)bytes);
+  if (!v->copy.base) (void)dd_arena_create(&v->copy, (size_t)bytes, "a copy of the model", NULL);
+  return v->copy.base;
 }
 
 static int start_writer(dd_saver *v) {
@@ -175,10 +175,10 @@ int dd_saver_close(dd_saver *v, dd_error *err) {
     rc = dd_fail(err, DD_E_IO, "%lld checkpoint%s could not be saved, first that of iteration %lld (%.600s); %s",
                  (long long)v->lost, v->lost == 1 ? "" : "s", (long long)v->first_lost, v->why_lost.message, have);
   } else if (v->repeated) {
-    rc = dd_fail(err, DD_E_IO, "every checkpoint is saved, but not at the first attempt (%.600s); check the disk before "
-                 "the next run", v->why_repeated.message);
+    rc = dd_fail(err, DD_E_IO, "every checkpoint is saved, but not at the first attempt (%.600s); check the disk "
+                 "before the next run", v->why_repeated.message);
   }
-  free(v->copy);
+  dd_arena_destroy(&v->copy);
   free(v);
   return rc;
 }

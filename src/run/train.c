@@ -202,8 +202,8 @@ static int stop_and_save(dd_job *j, dd_error *err) {
   else if (have != it) {
     char older[64] = "there is no older one";
     if (have >= 0) snprintf(older, sizeof older, "the newest is of iteration %lld", have);
-    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved (%.600s); "
-                   "%s", it, why.message, older);
+    return dd_fail(err, DD_E_IO, "stopped on request at iteration %lld, but the checkpoint could not be saved "
+                   "(%.600s); %s", it, why.message, older);
   }
   return dd_fail(err, DD_E_STOPPED,
                  "stopped on request at iteration %lld of %lld, %s %s; continue with "

@@ -86,8 +86,8 @@ static int check_checkpoint(verifier *v, const char *path, const char *name, int
     const dd_shape *p = dd_checkpoint_shape(c);
     char loss[48] = "no evaluation yet";
     if (st->evaluated >= 0) snprintf(loss, sizeof loss, "val loss %.4f", st->val_loss);
-    tell(v, name, DD_CHECK_GOOD, "iteration %lld, %lld layers of %lld channels, %s, fingerprint %s", (long long)st->iter,
-         (long long)p->L, (long long)p->C, loss, dd_checkpoint_fingerprint(c));
+    tell(v, name, DD_CHECK_GOOD, "iteration %lld, %lld layers of %lld channels, %s, fingerprint %s",
+         (long long)st->iter, (long long)p->L, (long long)p->C, loss, dd_checkpoint_fingerprint(c));
     char key[32];
     snprintf(key, sizeof key, "%lld", (long long)st->iter);
     json_object_set_new(v->fingerprint, key, json_string(dd_checkpoint_fingerprint(c)));
@@ -208,7 +208,8 @@ static void check_pointer(verifier *v, const char *which) {
   if (i == v->n) tell(v, which, DD_CHECK_BAD, "it names %s, which is not there", name);
   else if (!v->good[i]) tell(v, which, DD_CHECK_BAD, "it names %s, which is damaged", name);
   else if (i > 0 && v->file[0].iter != iter && strcmp(which, "latest") == 0)
-    tell(v, which, DD_CHECK_NOTE, "%s; there is a newer checkpoint, of iteration %lld", name, (long long)v->file[0].iter);
+    tell(v, which, DD_CHECK_NOTE, "%s; there is a newer checkpoint, of iteration %lld", name,
+         (long long)v->file[0].iter);
   else tell(v, which, DD_CHECK_GOOD, "%s", name);
 }
 
@@ -241,8 +242,8 @@ static int check_data(verifier *v, dd_error *err) {
   if (rc == DD_E_RUNTIME || (rc && given)) return dd_fail(err, (dd_status)rc, "%s", why.message);
   if (rc) tell(v, "data", DD_CHECK_NOTE, "not checked: %s", why.message);
   else if (strcmp(d->hash, want) != 0)
-    tell(v, "data", DD_CHECK_BAD, "%.300s is not the text the run was trained on (hash %s, the run has %s)", spec, d->hash,
-         want);
+    tell(v, "data", DD_CHECK_BAD, "%.300s is not the text the run was trained on (hash %s, the run has %s)", spec,
+         d->hash, want);
   else tell(v, "data", DD_CHECK_GOOD, "%s, %lld training and %lld validation tokens, hash %s", d->name,
             (long long)d->n_train, (long long)d->n_val, d->hash);
   dd_dataset_close(d);

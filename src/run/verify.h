@@ -4,8 +4,8 @@
 #include "run/rundir.h"
 #include "run/settings.h"
 
-/** --replay as two iterations: "A..B", or "last" for the two newest checkpoints in file[n] (newest first). DD_E_USAGE when
- *  it is neither, or a checkpoint is missing. */
+/** --replay as two iterations: "A..B", or "last" for the two newest checkpoints in file[n] (newest first). DD_E_USAGE
+ *  when it is neither, or a checkpoint is missing. */
 int dd_replay_range(const char *text, const dd_run_file *file, size_t n, int64_t range[2], dd_error *err);
 /** Train again from the checkpoint of range[0] to that of range[1] and compare the losses and fingerprints that
  *  metrics.jsonl holds in between, and at the end every tensor and the state. DD_OK: all is equal, text says what was
