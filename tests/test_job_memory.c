@@ -152,11 +152,11 @@ static dd_settings *reading(const char *const *more) {
 
 static void train(void **state) {
   (void)state;
-  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 200, 250);
+  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 120, 150);
 }
 static void resume(void **state) {
   (void)state;
-  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 200, 250);
+  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 120, 150);
 }
 static void readers(void **state) {
   (void)state;

@@ -277,6 +277,7 @@ int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
   char hex[33];
   const char *want = dd_st_meta(c->st, "fingerprint");
   dd_model_fingerprint(m, hex);
+  if (!*hex) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %s", dd_st_path(c->st));
   if (!want || strcmp(hex, want) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "%s: the parameters do not have the fingerprint they were saved with; use another "
