@@ -1,6 +1,6 @@
-/* Files that declare huge values: every integer field of every format set to twelve values at the edges of 32 and 64 bits.
- * None crashes a loader or makes it allocate for what the file does not hold: peak memory of all cases together grows by
- * less than 64 MB. */
+/* Files that declare huge values: every integer field of every format set to twelve values at the edges of 32 and 64
+ * bits. None crashes a loader or makes it allocate for what the file does not hold: peak memory of all cases together
+ * grows by less than 64 MB. */
 #define DD_LIBFUZZER /* no mutations here */
 #include "fuzz_common.h"
 #include "model/safetensors.h"
@@ -9,9 +9,20 @@
 #include "study/load.h"
 #include <sys/resource.h>
 
-static const char *const values[] = {"0", "1", "-1", "65536", "2147483647", "2147483648", "4294967295", "4294967296",
-                                     "9007199254740993", "9223372036854775807", "9223372036854775808",
-                                     "18446744073709551615", "4611686018427387905" /* times 4 is 4 */, "1e300"};
+static const char *const values[] = {"0",
+                                     "1",
+                                     "-1",
+                                     "65536",
+                                     "2147483647",
+                                     "2147483648",
+                                     "4294967295",
+                                     "4294967296",
+                                     "9007199254740993",
+                                     "9223372036854775807",
+                                     "9223372036854775808",
+                                     "18446744073709551615",
+                                     "4611686018427387905" /* times 4 is 4 */,
+                                     "1e300"};
 enum { VALUES = sizeof values / sizeof *values };
 static long cases, fine;
 
@@ -77,9 +88,11 @@ static void plan(const char *text, size_t n) { study_of((const char *const[]){"/
 
 /* '@' stands for the value; each text has its fields in turn. */
 #define RUN_CONFIG(iters, numerics, threads)                                                                           \
-  "\n%%\n{\"numerics_version\":" numerics ",\"settings\":{\"max_iters\":" iters "},\"data\":{\"name\":\"t\",\"hash\":\"ab\"},"  \
+  "\n%%\n{\"numerics_version\":" numerics ",\"settings\":{\"max_iters\":" iters                                        \
+  "},\"data\":{\"name\":\"t\",\"hash\":\"ab\"},"                                                                       \
   "\"machine\":{\"threads\":" threads "}}"
-#define LINE(type, iter) "{\"type\":\"" type "\",\"iter\":" iter ",\"loss\":1,\"dropout\":0,\"ms_per_iter\":1,\"elapsed_s\":1}\n"
+#define LINE(type, iter)                                                                                               \
+  "{\"type\":\"" type "\",\"iter\":" iter ",\"loss\":1,\"dropout\":0,\"ms_per_iter\":1,\"elapsed_s\":1}\n"
 static const struct {
   void (*load)(const char *, size_t);
   const char *text;
@@ -135,7 +148,7 @@ int main(void) {
 #else
   const int enough = grown < 64 * 1024;
 #endif
-  printf("%ld cases, %ld accepted, peak memory grew by %.1f MB\n%d passed, %d failed\n", cases, fine, (double)grown / 1024,
-         enough && fine, !(enough && fine));
+  printf("%ld cases, %ld accepted, peak memory grew by %.1f MB\n%d passed, %d failed\n", cases, fine,
+         (double)grown / 1024, enough && fine, !(enough && fine));
   return !(enough && fine);
 }
