@@ -45,6 +45,7 @@ static const fuzz_seed seeds[] = {
      "1\n",
      0},
     {"prompt = 'it does not end", 0},
+    {"prompt = 'nor does it here\\", 0},
     {"preset = tiny\nschedule = 'expr:p0*(1-t/T)'\nseed = 7\n", 0},
     {"\xef\xbb\xbfn_head = 4\r\nwandb_log = anything at all\r\nmin_lr = None\r\n", 0},
     {"{\"settings\": {\"n_layer\": 4, \"lr\": 0.001, \"schedule\": \"linear\", \"bias\": true, \"seed\": \"12\", "
