@@ -87,7 +87,8 @@ static long once(job *j, long n, int persistent, int code, size_t max_count, int
     check_message(j, rc, &err, code);
   } else {
     if (n && calls >= n) note_tolerated(letter);
-    if (*wanted && strcmp(outcome, wanted))
+    /* a report tells of a run that could not be read, and goes on */
+    if (*wanted && j->run != run_report && strcmp(outcome, wanted))
       fail_msg("%s, call %ld ('%c'): %s, not %s", j->name, n, letter, outcome, wanted);
     if (j->trains) check_records(j->trains);
   }
