@@ -32,14 +32,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 #ifndef DD_LIBFUZZER
 static const fuzz_seed seeds[] = {
-    {"train\n--n-layer=3\n--n_head\n4\n--no-bias\n-t4\n-o\ndir\n-qv\n--json\n--color\nnever\n--preset\ntiny\n--resume\n", 0},
+    {"train\n--n-layer=3\n--n_head\n4\n--no-bias\n-t4\n-o\ndir\n-qv\n--json\n--color\nnever\n--preset\ntiny\n--"
+     "resume\n",
+     0},
     {"train\n--config\n/m/config\n--schedule=steps:0=0.2,50%=0.1\n--dropout-attn\n0.1,late\n", 0},
     {"sample\nruns/x\n--prompt=--a=b\n--temperature\n0\n--\n-odd-\n", 0},
-    {"compare\n--schedules\nfixed,linear,expr:p0*(1-t/T)\n--grid\nn_layer=1,2;lr=1e-3,1e-4\n--seeds\n3\n--shard\n1/2\n", 0},
+    {"compare\n--schedules\nfixed,linear,expr:p0*(1-t/T)\n--grid\nn_layer=1,2;lr=1e-3,1e-4\n--seeds\n3\n--shard\n1/2\n",
+     0},
     {"bench\nkernels\n--preset\npaper,small\n-t1,2\n--json\nx.json\nstep\n", 0},
-    {"report\na\nb\n--format\nmd\n", 0}, {"schedules\nexpr\np0*exp(-t/T)\n--plot\n", 0}, {"prepare\nbook.txt\n-o\nx\n--help\n", 0}};
-static const char *const words[] = {"\n", "--", "-", "=", "--no-", "-t", "-o", "\n--help\n", "train\n", "eval\n", "--config\n",
-                                    ",", ";", ":", "%", "999999999999999999999", "nan", "\xff", "\x1b", "--seed=", "0x",
-                                    "--grid\n", "_", " ", "=true", "=\n", "-1", "1e400"};
+    {"report\na\nb\n--format\nmd\n", 0},
+    {"schedules\nexpr\np0*exp(-t/T)\n--plot\n", 0},
+    {"prepare\nbook.txt\n-o\nx\n--help\n", 0}};
+static const char *const words[] = {
+    "\n",      "--",     "-",          "=",       "--no-", "-t",       "-o", "\n--help\n",
+    "train\n", "eval\n", "--config\n", ",",       ";",     ":",        "%",  "999999999999999999999",
+    "nan",     "\xff",   "\x1b",       "--seed=", "0x",    "--grid\n", "_",  " ",
+    "=true",   "=\n",    "-1",         "1e400"};
 FUZZ_MAIN("fuzz_args", 60000)
 #endif

@@ -21,8 +21,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   dd_error err = {.message = ""};
   fuzz_name = "fuzz_checkpoint";
   json_t *meta = size < 30000 ? json_loadb((const char *)data, size, 0, NULL) : NULL;
-  const dd_tensor_info t[] = {{.name = "transformer.wte.weight", .dtype = DD_F32, .ndim = 2, .shape = {8, 8}, .data = zeros},
-                              {.name = "transformer.ln_f.weight", .dtype = DD_F32, .ndim = 1, .shape = {8}, .data = zeros}};
+  const dd_tensor_info t[] = {
+      {.name = "transformer.wte.weight", .dtype = DD_F32, .ndim = 2, .shape = {8, 8}, .data = zeros},
+      {.name = "transformer.ln_f.weight", .dtype = DD_F32, .ndim = 1, .shape = {8}, .data = zeros}};
   dd_fs_ops ops = mem_ops;
   ops.write = keep;
   mem_use((const char *const[]){"/m/none", NULL}, data, 0);
@@ -45,7 +46,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
       demand(!dd_checkpoint_verify(c, &err), "hashes");
       const dd_kernels *k;
       char why[128];
-      if (s->L * s->C * s->C < 100000 && s->S * s->C < 100000 && s->V * s->C < 1000000) { /* too large: a want of memory */
+      if (s->L * s->C * s->C < 100000 && s->S * s->C < 100000 &&
+          s->V * s->C < 1000000) { /* too large: a want of memory */
         dd_model *m;
         demand(!dd_tier_select("scalar", &k, why, sizeof why, &err), "tier");
         const dd_model_options o = {.shape = *s, .B = 1, .T = 1, .accumulation = 1};
@@ -66,15 +68,41 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #ifndef DD_LIBFUZZER
 #define ZERO "0000000000000000"
 static const fuzz_seed seeds[] = {
-    {"{\"format\":\"dd-cpu checkpoint 1\",\"numerics_version\":\"1\",\"fingerprint\":\"00112233445566778899aabbccddeeff\","
+    {"{\"format\":\"dd-cpu checkpoint "
+     "1\",\"numerics_version\":\"1\",\"fingerprint\":\"00112233445566778899aabbccddeeff\","
      "\"n_layer\":\"1\",\"n_head\":\"2\",\"n_embd\":\"8\",\"block_size\":\"4\",\"vocab_size\":\"3\",\"bias\":\"0\","
      "\"train_loss\":\"" ZERO "\",\"val_loss\":\"" ZERO "\",\"best_val_loss\":\"" ZERO "\",\"schedule_p\":\"" ZERO "\","
-     "\"schedule_best\":\"" ZERO "\",\"schedule_prev\":\"" ZERO "\",\"elapsed_s\":\"" ZERO "\",\"iter\":\"2\",\"evaluated\":\"-1\","
-     "\"best_iter\":\"-1\",\"schedule_waited\":\"0\",\"schedule_p_attn\":\"" ZERO "\",\"data_hash\":\"ab\",\"settings\":"
+     "\"schedule_best\":\"" ZERO "\",\"schedule_prev\":\"" ZERO "\",\"elapsed_s\":\"" ZERO
+     "\",\"iter\":\"2\",\"evaluated\":\"-1\","
+     "\"best_iter\":\"-1\",\"schedule_waited\":\"0\",\"schedule_p_attn\":\"" ZERO
+     "\",\"data_hash\":\"ab\",\"settings\":"
      "\"{\\\"n_layer\\\":1,\\\"lr\\\":0.001,\\\"schedule\\\":\\\"linear\\\"}\",\"vocab\":"
-     "\"{\\\"tokenizer\\\":\\\"char\\\",\\\"vocab_size\\\":3,\\\"vocabulary\\\":[10,97,233]}\"}", 0}};
-static const char *const words[] = {"\"", "\\\"", "{", "}", "[", "]", ",", ":", "0", "-1", "7ff8000000000000", "fff0000000000000",
-                                    "4097", "65536", "9223372036854775807", "18446744073709551616", "\\\"byte\\\"", "256",
-                                    "null", "\\\"seed\\\":\\\"1\\\",", "\\u0000", "\\u001b", " ", "+1", "0x1"};
+     "\"{\\\"tokenizer\\\":\\\"char\\\",\\\"vocab_size\\\":3,\\\"vocabulary\\\":[10,97,233]}\"}",
+     0}};
+static const char *const words[] = {"\"",
+                                    "\\\"",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    ",",
+                                    ":",
+                                    "0",
+                                    "-1",
+                                    "7ff8000000000000",
+                                    "fff0000000000000",
+                                    "4097",
+                                    "65536",
+                                    "9223372036854775807",
+                                    "18446744073709551616",
+                                    "\\\"byte\\\"",
+                                    "256",
+                                    "null",
+                                    "\\\"seed\\\":\\\"1\\\",",
+                                    "\\u0000",
+                                    "\\u001b",
+                                    " ",
+                                    "+1",
+                                    "0x1"};
 FUZZ_MAIN("fuzz_checkpoint", 40000)
 #endif

@@ -123,11 +123,24 @@ static const char *mem_readdir(void *d) { /* the names of files; of directories 
 }
 static int mem_closedir(void *d) { return (void)d, mem_dir.used = 0; }
 
-static const dd_fs_ops mem_ops = {.open = mem_open, .read = mem_read, .pread = mem_pread, .write = mem_write,
-                                  .fsync = mem_sync, .close = mem_close, .rename = mem_rename, .unlink = mem_path,
-                                  .mkdir = mem_mkdir, .rmdir = mem_path, .ftruncate = mem_truncate,
-                                  .fallocate = mem_allocate, .fstat = mem_fstat, .stat = mem_stat, .flock = mem_lock,
-                                  .opendir = mem_opendir, .readdir = mem_readdir, .closedir = mem_closedir};
+static const dd_fs_ops mem_ops = {.open = mem_open,
+                                  .read = mem_read,
+                                  .pread = mem_pread,
+                                  .write = mem_write,
+                                  .fsync = mem_sync,
+                                  .close = mem_close,
+                                  .rename = mem_rename,
+                                  .unlink = mem_path,
+                                  .mkdir = mem_mkdir,
+                                  .rmdir = mem_path,
+                                  .ftruncate = mem_truncate,
+                                  .fallocate = mem_allocate,
+                                  .fstat = mem_fstat,
+                                  .stat = mem_stat,
+                                  .flock = mem_lock,
+                                  .opendir = mem_opendir,
+                                  .readdir = mem_readdir,
+                                  .closedir = mem_closedir};
 
 /* The parts of an input as files of these names; a part that is not there makes no file. */
 static inline void mem_use(const char *const *paths, const uint8_t *data, size_t size) {
@@ -186,7 +199,8 @@ static size_t mutate(uint8_t *buf, size_t size, const char *const *words, size_t
     memmove(buf + at, buf + at + n, size - at - n);
     return size - n;
   }
-  case 3: return insert(buf, size, at, w, strlen(w));
+  case 3:
+    return insert(buf, size, at, w, strlen(w));
   case 4: { /* a word in place of what is there */
     const size_t n = strlen(w);
     if (at + n <= size) memcpy(buf + at, w, n);
@@ -195,8 +209,16 @@ static size_t mutate(uint8_t *buf, size_t size, const char *const *words, size_t
   case 5: /* another digit for a digit, or a number for it */
     for (size_t i = at; i < size; i++)
       if (buf[i] >= '0' && buf[i] <= '9') {
-        static const char *const numbers[] = {"-1", "65536", "2147483648", "4294967296", "9007199254740993",
-                                              "9223372036854775807", "9223372036854775808", "1e999", "1.5", "null"};
+        static const char *const numbers[] = {"-1",
+                                              "65536",
+                                              "2147483648",
+                                              "4294967296",
+                                              "9007199254740993",
+                                              "9223372036854775807",
+                                              "9223372036854775808",
+                                              "1e999",
+                                              "1.5",
+                                              "null"};
         buf[i] = (uint8_t)('0' + below(10));
         const char *number = numbers[below(sizeof numbers / sizeof *numbers)];
         if (below(3) == 0) return insert(buf, size, i, number, strlen(number));
@@ -212,7 +234,8 @@ static size_t mutate(uint8_t *buf, size_t size, const char *const *words, size_t
   case 7: /* a word again and again: deep or long */
     for (size_t k = below(20) ? 1 : below(300); k; k--) size = insert(buf, size, at, w, strlen(w));
     return size;
-  default: return below(4) ? size : at; /* cut the end off */
+  default:
+    return below(4) ? size : at; /* cut the end off */
   }
 }
 
@@ -254,7 +277,8 @@ static int fuzz_main(int argc, char **argv, const char *name, long rounds, const
     free(exact);
   }
   const int fine = accepted > 0 && refused > 0; /* else the mutations test nothing */
-  printf("%s: %ld rounds, %ld accepted, %ld refused\n%d passed, %d failed\n", name, rounds, accepted, refused, fine, !fine);
+  printf("%s: %ld rounds, %ld accepted, %ld refused\n%d passed, %d failed\n", name, rounds, accepted, refused, fine,
+         !fine);
   return !fine;
 }
 #define FUZZ_MAIN(name, rounds)                                                                                        \

@@ -13,7 +13,8 @@ static void same_again(const dd_settings *s) {
   demand(!dd_settings_from_json(again, o, &err), "settings do not read back");
   for (int i = 0; (d = dd_setting_at(i)); i++) {
     if (!(d->use & DD_USE_RUN)) continue;
-    demand(!dd_settings_get(s, d->name, a, sizeof a, &err) && !dd_settings_get(again, d->name, b, sizeof b, &err), "get");
+    demand(!dd_settings_get(s, d->name, a, sizeof a, &err) && !dd_settings_get(again, d->name, b, sizeof b, &err),
+           "get");
     demand(!strcmp(a, b), "another value");
   }
   (void)dd_settings_check(s, &err);
@@ -40,14 +41,33 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #ifndef DD_LIBFUZZER
 static const fuzz_seed seeds[] = {
     {"# nanoGPT\nout_dir = 'out'\neval_interval = 250 # keep\nlearning_rate = 1e-3\nmax_iters = 5_000\nn_layer = 2*3\n"
-     "dropout = 0.2\nbias = False\ncompile = False\ndevice = 'cpu'\nstart = \"\\n\\u00e9\"\nblock_size = (64 + 64) / 1\n", 0},
+     "dropout = 0.2\nbias = False\ncompile = False\ndevice = 'cpu'\nstart = \"\\n\\u00e9\"\nblock_size = (64 + 64) / "
+     "1\n",
+     0},
     {"prompt = 'it does not end", 0},
+    {"prompt = 'nor does it here\\", 0},
     {"preset = tiny\nschedule = 'expr:p0*(1-t/T)'\nseed = 7\n", 0},
     {"\xef\xbb\xbfn_head = 4\r\nwandb_log = anything at all\r\nmin_lr = None\r\n", 0},
-    {"{\"settings\": {\"n_layer\": 4, \"lr\": 0.001, \"schedule\": \"linear\", \"bias\": true, \"seed\": \"12\", \"resume\": true}}", 0},
+    {"{\"settings\": {\"n_layer\": 4, \"lr\": 0.001, \"schedule\": \"linear\", \"bias\": true, \"seed\": \"12\", "
+     "\"resume\": true}}",
+     0},
     {"{\"preset\": \"small\", \"dropout\": 0.5, \"data\": \"x\", \"prompt\": \"\\u00e9\"}", 0}};
-static const char *const words[] = {"=", "'", "\"", "\\", "\n", "#", "(", ")", "*", "/", "+", "-", "**", "1e308", "0x1",
-                                    "None", "True", "_", "{", "}", "[", "]", ",", ":", "\\x41", "\\U0010ffff", "\\ud800",
-                                    "\"settings\":", "n_layer", "dropout_steps", "4000000000", "\xff", "\x1b[31m", "-i"};
+static const char *const words[] = {"=",          "'",
+                                    "\"",         "\\",
+                                    "\n",         "#",
+                                    "(",          ")",
+                                    "*",          "/",
+                                    "+",          "-",
+                                    "**",         "1e308",
+                                    "0x1",        "None",
+                                    "True",       "_",
+                                    "{",          "}",
+                                    "[",          "]",
+                                    ",",          ":",
+                                    "\\x41",      "\\U0010ffff",
+                                    "\\ud800",    "\"settings\":",
+                                    "n_layer",    "dropout_steps",
+                                    "4000000000", "\xff",
+                                    "\x1b[31m",   "-i"};
 FUZZ_MAIN("fuzz_config", 40000)
 #endif

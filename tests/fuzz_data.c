@@ -63,14 +63,35 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 }
 
 #ifndef DD_LIBFUZZER
-static const char binary[] = "{\"tokenizer\":\"number\",\"vocab_size\":300,\"source\":{\"bytes\":12}}\n%%\n\1\0\2\0\1\1\7\0\n%%\n\1\0\2\0";
+static const char binary[] =
+    "{\"tokenizer\":\"number\",\"vocab_size\":300,\"source\":{\"bytes\":12}}\n%%\n\1\0\2\0\1\1\7\0\n%%\n\1\0\2\0";
 static const fuzz_seed seeds[] = {
     {binary, sizeof binary - 1},
     {"{\"tokenizer\":\"char\",\"vocab_size\":3,\"vocabulary\":[10,97,233]}\n%%\n\1\0\0\0\n%%\n\2\0\1\0", 68},
     {"{\"tokenizer\":\"byte\",\"vocab_size\":256,\"hash\":\"00\"}\n%%\nabcdef\n%%\nabcd", 0},
     {"A text of \xc3\xa9 and \xe2\x82\xac and \xf0\x9f\x98\x80, long enough to be split into two parts.\n", 0}};
-static const char *const words[] = {"\n%%\n", "{", "}", "[", "]", ",", "\"vocab_size\":", "\"tokenizer\":", "\"char\"", "\"byte\"",
-                                    "\"number\"", "\"vocabulary\":[", "65535", "65536", "1114111", "55296", "\xff\xff",
-                                    "\xc3", "\xed\xa0\x80", "\xf4\x90\x80\x80", "\"hash\":\"", "e3", ".0"};
+static const char *const words[] = {"\n%%\n",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    ",",
+                                    "\"vocab_size\":",
+                                    "\"tokenizer\":",
+                                    "\"char\"",
+                                    "\"byte\"",
+                                    "\"number\"",
+                                    "\"vocabulary\":[",
+                                    "65535",
+                                    "65536",
+                                    "1114111",
+                                    "55296",
+                                    "\xff\xff",
+                                    "\xc3",
+                                    "\xed\xa0\x80",
+                                    "\xf4\x90\x80\x80",
+                                    "\"hash\":\"",
+                                    "e3",
+                                    ".0"};
 FUZZ_MAIN("fuzz_data", 3000)
 #endif

@@ -1,5 +1,5 @@
-/* Fuzz target of dd_json_parse: within its limits it accepts what jansson accepts, and refuses the rest as damaged, never
- * as a want of memory. */
+/* Fuzz target of dd_json_parse: within its limits it accepts what jansson accepts, and refuses the rest as damaged,
+ * never as a want of memory. */
 #include "fuzz_common.h"
 #include "core/json.h"
 
@@ -31,10 +31,40 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #ifndef DD_LIBFUZZER
 static const fuzz_seed seeds[] = {
     {"{\"a\": [1, -2.5e+3, 0, 0.1], \"b\\n\\u00e9\\ud83d\\ude00\": {\"c\": null}, \"d\": true, \"e\": false}", 0},
-    {"[]", 0}, {"{}", 0}, {" [ [ ] , { } , \"\\\\\\\"\\/\\b\\f\\r\\t\" ]\r\n", 0}, {"[1E5,1e-5,-0,12345678901234567890]", 0},
+    {"[]", 0},
+    {"{}", 0},
+    {" [ [ ] , { } , \"\\\\\\\"\\/\\b\\f\\r\\t\" ]\r\n", 0},
+    {"[1E5,1e-5,-0,12345678901234567890]", 0},
     {"{\"k\":\"\xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\"}", 0}};
-static const char *const words[] = {"[", "]", "{", "}", ",", ":", "\"", "\\", "\\u", "\\ud800", "\\udc00", "\\u0000",
-                                    "null", "true", "false", "-", "0", "1e", ".", "e+", "\xc0\x80", "\xed\xa0\x80",
-                                    "\xf4\x90\x80\x80", "\xc3", "\"a\":1", " ", "\n", "\x1f", "[[", "\xef\xbb\xbf"};
+static const char *const words[] = {"[",
+                                    "]",
+                                    "{",
+                                    "}",
+                                    ",",
+                                    ":",
+                                    "\"",
+                                    "\\",
+                                    "\\u",
+                                    "\\ud800",
+                                    "\\udc00",
+                                    "\\u0000",
+                                    "null",
+                                    "true",
+                                    "false",
+                                    "-",
+                                    "0",
+                                    "1e",
+                                    ".",
+                                    "e+",
+                                    "\xc0\x80",
+                                    "\xed\xa0\x80",
+                                    "\xf4\x90\x80\x80",
+                                    "\xc3",
+                                    "\"a\":1",
+                                    " ",
+                                    "\n",
+                                    "\x1f",
+                                    "[[",
+                                    "\xef\xbb\xbf"};
 FUZZ_MAIN("fuzz_json", 400000)
 #endif

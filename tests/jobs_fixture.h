@@ -1,6 +1,7 @@
 /* Whole jobs on a tiny model, for tests that let something fail in the middle of one: what each does, what it leaves
  * behind, and how that is told to be the same as without failures. Used by test_job_faults.c and test_job_memory.c,
- * which are linked with --wrap=dd_machine_peak,--wrap=nanosleep,--wrap=dd_now so that a job takes a millisecond or two. */
+ * which are linked with --wrap=dd_machine_peak,--wrap=nanosleep,--wrap=dd_now so that a job takes a millisecond or two.
+ */
 #ifndef DD_TESTS_JOBS_FIXTURE_H
 #define DD_TESTS_JOBS_FIXTURE_H
 #include "faulty_fs.h"
@@ -29,10 +30,39 @@ int __wrap_nanosleep(const struct timespec *t, struct timespec *rest) {
 }
 
 enum { ITERS = 4 };
-static const char *const tiny_run[] = {
-    "n_layer", "2", "n_head", "2", "n_embd", "32", "block_size", "16", "batch_size", "2", "max_iters", "4",
-    "eval_interval", "2", "eval_iters", "1", "checkpoint_interval", "1", "keep_checkpoints", "1", "log_interval", "1",
-    "warmup_iters", "1", "threads", "1", "dropout", "0.1", "schedule", "val-loss", "dropout_step", "0.05", NULL};
+static const char *const tiny_run[] = {"n_layer",
+                                       "2",
+                                       "n_head",
+                                       "2",
+                                       "n_embd",
+                                       "32",
+                                       "block_size",
+                                       "16",
+                                       "batch_size",
+                                       "2",
+                                       "max_iters",
+                                       "4",
+                                       "eval_interval",
+                                       "2",
+                                       "eval_iters",
+                                       "1",
+                                       "checkpoint_interval",
+                                       "1",
+                                       "keep_checkpoints",
+                                       "1",
+                                       "log_interval",
+                                       "1",
+                                       "warmup_iters",
+                                       "1",
+                                       "threads",
+                                       "1",
+                                       "dropout",
+                                       "0.1",
+                                       "schedule",
+                                       "val-loss",
+                                       "dropout_step",
+                                       "0.05",
+                                       NULL};
 
 static dd_settings *settings_of(const char *const *pairs) {
   dd_error err;

@@ -47,13 +47,13 @@ enum { STOP_SYSCALL = SIGTRAP | 0x80 };
 static int changes(const struct __ptrace_syscall_info *info, int *writing) {
   const uint64_t nr = info->entry.nr;
   static const long always[] = {
-      SYS_write,    SYS_pwrite64,  SYS_writev,    SYS_fsync,   SYS_fdatasync, SYS_ftruncate, SYS_fallocate,
-      SYS_renameat2, SYS_unlinkat, SYS_mkdirat,
+      SYS_write,     SYS_pwrite64,  SYS_writev,    SYS_fsync,    SYS_fdatasync,
+      SYS_ftruncate, SYS_fallocate, SYS_renameat2, SYS_unlinkat, SYS_mkdirat,
 #ifdef SYS_renameat
       SYS_renameat,
 #endif
 #ifdef SYS_rename
-      SYS_rename,   SYS_unlink,    SYS_mkdir,
+      SYS_rename,    SYS_unlink,    SYS_mkdir,
 #endif
   };
   for (size_t i = 0; i < sizeof always / sizeof *always; i++)

@@ -64,8 +64,8 @@ WRAP(void *, mmap, (void *p, size_t n, int prot, int flags, int fd, off_t at), (
      keep)
 WRAP(void *, XXH3_createState, (void), (), NULL, PLAIN)
 WRAP(int, vasprintf, (char **out, const char *format, va_list ap), (out, format, ap), -1, PLAIN)
-WRAP(int, pthread_create, (pthread_t *t, const pthread_attr_t *a, void *(*f)(void *), void *arg), (t, a, f, arg), EAGAIN,
-     PLAIN)
+WRAP(int, pthread_create, (pthread_t * t, const pthread_attr_t *a, void *(*f)(void *), void *arg), (t, a, f, arg),
+     EAGAIN, PLAIN)
 WRAP(pid_t, fork, (void), (), -1, PLAIN)
 extern void *__real_realloc(void *p, size_t n);
 void *__wrap_realloc(void *p, size_t n);
@@ -139,8 +139,8 @@ static void sweep(job *j, long dense, long more) {
   harmless = 0;
   for (int all = 0; all < 2; all++)
     for (long n = 1; once(j, n, all) >= n;) n += n < dense ? 1 : stride;
-  printf("%s: %ld allocations, %ld cases in %.1f s, %ld without harm\n", j->name, made, cases - before, __real_dd_now() - t0,
-         harmless);
+  printf("%s: %ld allocations, %ld cases in %.1f s, %ld without harm\n", j->name, made, cases - before,
+         __real_dd_now() - t0, harmless);
   dd_settings_destroy(j->s);
 }
 
@@ -152,11 +152,11 @@ static dd_settings *reading(const char *const *more) {
 
 static void train(void **state) {
   (void)state;
-  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 200, 250);
+  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 120, 150);
 }
 static void resume(void **state) {
   (void)state;
-  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 200, 250);
+  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 120, 150);
 }
 static void readers(void **state) {
   (void)state;

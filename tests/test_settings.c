@@ -572,7 +572,7 @@ static void test_config_json(void **state) {
   static const char nested[] =
     " \n{\"format\": 1, \"settings\": {\"n_layer\": 4, \"resume\": true, \"seed\": \"0x10\"}}";
   static const char *const bad[][2] = {
-    {"{\"n_layer\": 3", ":1:"}, {"{\"n_layer\": 3, \"n_layer\": 4}", "duplicate"}, {"{\"n_layr\": 3}", "n_layer"}};
+    {"{\"n_layer\": 3", ":1:"}, {"{\"n_layer\": 3, \"n_layer\": 4}", "twice"}, {"{\"n_layr\": 3}", "n_layer"}};
   dd_settings *s = fresh();
   assert_int_equal(load_text(s, nested, sizeof nested - 1), DD_OK);
   assert_true(s->n_layer == 4 && s->seed == 16 && !s->resume); /* resume belonged to that call of the program */

@@ -148,11 +148,16 @@ static json_t *scalar(reader *r) {
   char *text;
   size_t n;
   switch (peek(r)) {
-  case '"': return string(r, &text, &n) ? json_stringn_nocheck(text, n) : NULL;
-  case 't': return word(r, "true") ? json_true() : NULL;
-  case 'f': return word(r, "false") ? json_false() : NULL;
-  case 'n': return word(r, "null") ? json_null() : NULL;
-  default: return number(r);
+  case '"':
+    return string(r, &text, &n) ? json_stringn_nocheck(text, n) : NULL;
+  case 't':
+    return word(r, "true") ? json_true() : NULL;
+  case 'f':
+    return word(r, "false") ? json_false() : NULL;
+  case 'n':
+    return word(r, "null") ? json_null() : NULL;
+  default:
+    return number(r);
   }
 }
 

@@ -438,5 +438,6 @@ int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
   dd_model_params_changed(m);
   char hex[33];
   dd_model_fingerprint(m, hex);
+  if (!*hex) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %s", dd_st_path(c->st));
   return strcmp(hex, dd_checkpoint_fingerprint(c)) == 0 ? DD_OK : wrong_fingerprint(c, err);
 }

@@ -138,8 +138,9 @@ static size_t put_utf8(char *out, unsigned long c) {
 /* The part of an escape after the backslash; bytes written to out, 0 when it is wrong. */
 static size_t read_escape(reader *in, char *out) {
   static const char letters[] = "nrtabfv\\'\"", values[] = "\n\r\t\a\b\f\v\\'\"";
-  char c = *in->p++;
+  char c = *in->p;
   const char *at = c ? strchr(letters, c) : NULL;
+  if (c) in->p++; /* else the line ends behind the backslash */
   if (at) return out[0] = values[at - letters], 1;
   int digits = c == 'x' ? 2 : c == 'u' ? 4 : c == 'U' ? 8 : 0;
   unsigned long code = 0;

@@ -169,7 +169,8 @@ static int write_config(dd_job *j, dd_error *err) {
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
   int rc = dd_rundir_config_write(j->dir, o, err);
   if (!rc) {
-    if (json_object_set_new(o, "type", json_string("config"))) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics");
+    if (json_object_set_new(o, "type", json_string("config")))
+      rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics.jsonl");
     else rc = dd_metrics_append(j->metrics, o, err);
   }
   json_decref(o);

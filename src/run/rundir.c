@@ -191,11 +191,13 @@ static int has_run(const listing *l) {
   return 0;
 }
 
-/* config.json goes last: a directory that is only half cleared still counts as a run. */
+/* Checkpoints go first, so that what a kill leaves of a run has its metrics; config.json goes last: a directory that is
+ * only half cleared still counts as a run. */
 static int clear(const dd_rundir *rd, const listing *l, unsigned flags, dd_error *err) {
   int rc = DD_OK;
-  for (size_t i = 0; rc == DD_OK && i < l->n; i++) {
-    const char *name = l->name[i];
+  for (size_t k = 0; rc == DD_OK && k < 2 * l->n; k++) {
+    const char *name = l->name[k % l->n];
+    if ((checkpoint_iter(name) >= 0) != (k < l->n)) continue;
     const int run = (is_run_file(name) && strcmp(name, CONFIG) != 0) || is_cut(name);
     if (is_leftover(name) || ((flags & DD_RUN_OVERWRITE) && run)) rc = remove_file(rd->path, name, err);
   }

@@ -289,7 +289,8 @@ static void panel_lines(const dd_plot *p, const dd_view *v, int group, const jso
   const dd_look look = dd_view_look(v, dd_view_text(schedule, "name"));
   dd_curve base, val, train;
   dd_plot_axes(p, "", "");
-  if (look.colour && dd_curve_read(&base, g, dd_view_schedule(g, dd_view_text(g, "baseline")), "val_loss", &p->out->failed)) {
+  const json_t *baseline = dd_view_schedule(g, dd_view_text(g, "baseline"));
+  if (look.colour && dd_curve_read(&base, g, baseline, "val_loss", &p->out->failed)) {
     dd_plot_line(p, "base", base.n, base.x, base.mean);
     dd_curve_free(&base);
   }

@@ -371,9 +371,12 @@ int dd_grid_plan(const dd_grid *g, const char *dir, const char *command, dd_erro
   if (rc) return rc;
   json_t *now = plan_of(g, command);
   const int fd = dd_fs()->open(lock, O_RDWR | O_CREAT | O_CLOEXEC, 0666);
+  int locked;
+  do locked = fd < 0 ? -1 : dd_fs()->flock(fd, LOCK_EX);
+  while (fd >= 0 && locked && errno == EINTR);
   if (!now) rc = no_memory(err);
   else if (fd < 0) rc = dd_fail(err, DD_E_IO, "cannot open %s: %s", lock, strerror(errno));
-  else if (dd_fs()->flock(fd, LOCK_EX)) rc = dd_fail(err, DD_E_IO, "cannot lock %s: %s", lock, strerror(errno));
+  else if (locked) rc = dd_fail(err, DD_E_IO, "cannot lock %s: %s", lock, strerror(errno));
   if (!rc) rc = update_plan(path, now, err);
   if (fd >= 0) dd_fs()->close(fd);
   json_decref(now);

@@ -38,14 +38,10 @@ static int by_value(const void *pa, const void *pb) {
   return a < b ? -1 : a > b;
 }
 
-double dd_stats_median(const double *x, size_t n) {
-  double *sorted = n ? malloc(n * sizeof *sorted) : NULL;
-  if (!sorted) return NAN;
-  memcpy(sorted, x, n * sizeof *sorted);
-  qsort(sorted, n, sizeof *sorted, by_value);
-  const double m = n % 2 ? sorted[n / 2] : (sorted[n / 2 - 1] + sorted[n / 2]) / 2;
-  free(sorted);
-  return m;
+double dd_stats_median(double *x, size_t n) {
+  if (!n) return NAN;
+  qsort(x, n, sizeof *x, by_value);
+  return n % 2 ? x[n / 2] : (x[n / 2 - 1] + x[n / 2]) / 2;
 }
 
 /* ---- distributions ---- */
@@ -157,8 +153,8 @@ static double quantile(const double *sorted, size_t n, double q) {
 
 void dd_stats_bootstrap(const double *x, size_t n, double *lo, double *hi) {
   *lo = *hi = NAN;
-  double *mean = n >= 2 ? malloc(DD_BOOTSTRAPS * sizeof *mean) : NULL;
-  if (!mean) return;
+  double mean[DD_BOOTSTRAPS];
+  if (n < 2) return;
   for (uint32_t r = 0; r < DD_BOOTSTRAPS; r++) {
     double sum = 0;
     for (size_t i = 0; i < n; i++) {
@@ -171,7 +167,6 @@ void dd_stats_bootstrap(const double *x, size_t n, double *lo, double *hi) {
   qsort(mean, DD_BOOTSTRAPS, sizeof *mean, by_value);
   *lo = quantile(mean, DD_BOOTSTRAPS, 0.025);
   *hi = quantile(mean, DD_BOOTSTRAPS, 0.975);
-  free(mean);
 }
 
 /* Sums of d[n] under all 2^n patterns of signs. */

@@ -11,7 +11,7 @@ double dd_stats_sd(const double *x, size_t n);
 double dd_stats_min(const double *x, size_t n);
 double dd_stats_max(const double *x, size_t n);
 /** Middle value, or the mean of the two middle ones. NaN for n = 0 or when memory ran out. */
-double dd_stats_median(const double *x, size_t n);
+double dd_stats_median(double *x, size_t n); /* sorts x */
 
 /* ---- distributions ---- */
 double dd_stats_lgamma(double x); /* x > 0 */

@@ -71,8 +71,8 @@ typedef struct dd_curve {
   int n, seeds;
   double *x, *mean, *lo, *hi; /* one allocation, x */
 } dd_curve;
-/** False (and an empty curve) when there is nothing to draw, or no memory: then *failed is set. "val_diff" is the validation loss minus that
- *  of the baseline, of the means, where both have an evaluation. */
+/** False (and an empty curve) when there is nothing to draw, or no memory: then *failed is set. "val_diff" is the
+ *  validation loss minus that of the baseline, of the means, where both have an evaluation. */
 bool dd_curve_read(dd_curve *c, const json_t *group, const json_t *schedule, const char *name, int *failed);
 void dd_curve_free(dd_curve *c);
 #endif
