@@ -78,7 +78,7 @@ static void study_of(const char *const *paths, const char *text, size_t n) {
   dd_study st;
   const char *dir = "/m";
   mem_use(paths, (const uint8_t *)text, n);
-  count(dd_study_load(&dir, 1, &st, &err));
+  count(dd_study_load(&dir, 1, NULL, &st, &err));
   dd_study_free(&st);
 }
 static void metrics(const char *text, size_t n) {
