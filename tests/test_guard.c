@@ -359,6 +359,7 @@ static void test_metadata(void **state) {
   char path[4096];
   open_job(&h, "meta", "overwrite", more);
   assert_int_equal(run_again(&h, &(fault){.where = NOWHERE}, &r), DD_OK);
+  assert_int_equal(dd_job_durable(&h.j, NULL), ITERS);
   if (dd_run_find_checkpoint(dd_rundir_path(h.j.dir), "latest", path, sizeof path, &err) ||
       dd_st_open(path, &st, &err))
     fail_msg("%s", err.message);
