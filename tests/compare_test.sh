@@ -125,12 +125,36 @@ fails 2 "'fixed' twice" compare --schedules fixed,fixed -o one
 fails 2 "did you mean 'n_layer'?" compare --grid n_layr=1,2 -o one
 fails 2 'shard must be I/N' compare --shard 3/2 -o one
 fails 2 "'schedule' is no option of compare" compare --schedule linear -o one
+fails 2 "baseline 'cosine' is none of the schedules" compare --data text.txt --preset tiny --max-iters "$T" \
+  --eval-interval 10 --schedules fixed --baseline cosine -o two
 fails 2 "'prompt' is no option of compare" compare --prompt x -o one
 fails 2 'n_layer' compare --grid n_layer=1,2 --grid n-layer=3 -o one
 "$bin" compare --data text.txt --preset tiny --grid n_layer=1,2 --grid lr=0.1,0.2 --seeds 1 --schedules fixed \
   --jobs 1 --dry-run >out 2>err
 check '--grid twice: both vary' grep -q '  fixed-n_layer=1-lr=0.2-s1337' err
 fails 2 "'resume' is no option of compare" compare --resume -o one
+
+# ---- a stop while the price is measured leaves a report; another text is refused ----
+rm -r two/report.* two/measured.json
+"$bin" compare --data text.txt --preset tiny --max-iters "$T" --eval-interval 10 --seeds 2 \
+  --schedules fixed,linear,val-loss,late -o two --jobs 1 -t 1 >out 2>err &
+background=$!
+tries=0
+until grep -q 'measuring the price' err || [ $tries -gt 400 ]; do
+  tries=$((tries + 1))
+  sleep 0.02
+done
+kill -TERM $background
+wait $background
+rc=$?
+background=
+check 'stopped, or done' test $rc = 75 -o $rc = 0
+check 'a report all the same' test -s two/report.html
+cp text.txt kept.txt
+echo 'one line more' >>text.txt
+fails 4 'a text of the same name that was another' compare --data text.txt --preset tiny --max-iters "$T" \
+  --eval-interval 10 -o two
+mv kept.txt text.txt
 
 # ---- damage: everything finished stays reported ----
 printf '{"type":"step","iter":7' >>two/runs/late-s1337/metrics.jsonl

@@ -56,6 +56,9 @@ static void test_cells(void **state) {
   s = SETTINGS("schedules", "fixed", "seeds", "1", "grid", "n-layer=6,12; lr=1e-3,0.002");
   names(s, "fixed-s1337 fixed-lr=0.002-s1337 fixed-n_layer=12-s1337 fixed-n_layer=12-lr=0.002-s1337 ");
   dd_settings_destroy(s);
+  s = SETTINGS("schedules", "fixed", "seeds", "1", "grid", "lr=1e-3,0.002;n-layer=6,12"); /* the same names */
+  names(s, "fixed-s1337 fixed-n_layer=12-s1337 fixed-lr=0.002-s1337 fixed-n_layer=12-lr=0.002-s1337 ");
+  dd_settings_destroy(s);
   /* seeds are 64-bit and wrap */
   s = SETTINGS("schedules", "fixed", "seeds", "2", "seed", "18446744073709551615");
   names(s, "fixed-s18446744073709551615 fixed-s0 ");
@@ -72,13 +75,23 @@ static void test_cells(void **state) {
   assert_int_equal(strlen(list.cells[0].name), strlen("steps-12345678-s1337"));
   dd_grid_destroy(&list);
   dd_settings_destroy(s);
+  /* long names end in a hash: every combination stays a cell of its own */
+  s = SETTINGS("schedules", "fixed,linear", "seeds", "2", "grid",
+               "n_layer=6,12;n_head=6,3;n_embd=384,768;block_size=256,128;init_std=0.02,0.0211111111;max_iters=50,60;"
+               "lr=0.001,0.00122222222;min_lr=0.0001,0.000122222222;grad_clip=1,2;beta2=0.99,0.999;warmup_iters=100,10");
+  dd_grid many;
+  assert_int_equal(dd_grid_create(&many, s, NULL), 0);
+  assert_int_equal(many.n, 2 * 2 * 2048);
+  for (size_t i = 0; i < many.n; i++) assert_true(strlen(many.cells[i].name) < 160);
+  dd_grid_destroy(&many);
+  dd_settings_destroy(s);
   /* a path is no file name */
   s = SETTINGS("schedules", "fixed", "seeds", "1", "grid", "data=shakespeare,/tmp/a b.txt");
   dd_grid g;
   assert_int_equal(dd_grid_create(&g, s, NULL), 0);
   assert_int_equal(g.n, 2);
   assert_null(strpbrk(g.cells[1].name, "/ "));
-  assert_memory_equal(g.cells[1].name, "fixed-data=-", 12);
+  assert_memory_equal(g.cells[1].name, "fixed-data=", 11);
   dd_grid_destroy(&g);
   dd_settings_destroy(s);
 }
@@ -171,6 +184,14 @@ static void test_plans(void **state) {
   assert_int_equal(json_array_size(json_object_get(p, "seeds")), 3);
   assert_int_equal(json_array_size(json_object_get(p, "schedules")), 5);
   json_decref(p);
+  /* a call that names no baseline leaves the one there; it must be a schedule of the study */
+  assert_int_equal(add_plan(SETTINGS("schedules", "late", "seeds", "1", "baseline", "cosine"), &err), 0);
+  assert_int_equal(add_plan(SETTINGS("schedules", "late", "seeds", "1"), &err), 0);
+  p = plan();
+  assert_string_equal(json_string_value(json_object_get(p, "baseline")), "cosine");
+  json_decref(p);
+  assert_int_equal(add_plan(SETTINGS("seeds", "1", "baseline", "gap"), &err), DD_E_USAGE);
+  assert_non_null(strstr(err.message, "baseline 'gap' is none of the schedules"));
   /* other settings may not join */
   assert_int_equal(add_plan(SETTINGS("max_iters", "10"), &err), DD_E_CORRUPT);
   assert_non_null(strstr(err.message, "max_iters = 5000, this call says 10"));

@@ -444,6 +444,9 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     out_json(cli, o);
   } else if (*r.dir) {
     if (*r.report) show_study(cli, r.dir);
+    if (r.elsewhere)
+      out_printf(cli, "%lld are being trained by other processes: `dd-cpu report %s` when they are done\n",
+                 (long long)r.elsewhere, r.dir);
     out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time,
                r.dir, *r.report ? ", report in " : "", r.report);
   }

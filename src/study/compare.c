@@ -22,6 +22,8 @@
 #include <time.h>
 
 #define POLL_NANOSECONDS 50000000
+#define RETRY_NANOSECONDS 500000000
+enum { RETRIES = 10 };
 
 typedef enum state { TO_DO, RUNNING, FINISHED, FAILED, ELSEWHERE } state;
 
@@ -110,14 +112,6 @@ static int check_config(const char *dir, const char *name, const dd_settings *s,
   return rc;
 }
 
-static int is_finished(const char *dir) {
-  dd_study_run run;
-  const int rc = dd_study_run_read(dir, dir, &run, NULL);
-  const int finished = !rc && run.state == DD_RUN_FINISHED;
-  dd_study_run_free(&run);
-  return finished;
-}
-
 /* Anything but "there is none" is no reason to begin again. */
 static int has_checkpoint(const char *dir, bool *yes, dd_error *err) {
   char path[4096];
@@ -139,7 +133,7 @@ static int look(const study *y, size_t cell, dd_settings *s, state *out, dd_erro
     return DD_OK;
   }
   if ((rc = check_config(s->out, y->grid.cells[cell].name, s, err))) return rc;
-  if (is_finished(s->out)) *out = FINISHED;
+  if (dd_study_run_finished(s->out)) *out = FINISHED;
   if ((rc = has_checkpoint(s->out, &s->resume, err))) return rc;
   s->overwrite = !s->resume;
   return DD_OK;
@@ -314,11 +308,45 @@ static double disk_bytes(const study *y, size_t runs) {
   return bytes * (double)runs;
 }
 
+/* Settings of the run that takes most memory: it decides what goes at once. To be destroyed. */
+static int largest(const study *y, dd_settings **out, dd_error *err) {
+  uint64_t most = 0;
+  *out = NULL;
+  for (size_t i = 0; i < y->grid.n; i++) {
+    if (*out && !json_array_size(y->grid.dims)) break; /* only schedules and seeds vary: all are alike */
+    if (*out && !json_equal(json_object_get(y->grid.cells[i].overrides, "seed"),
+                            json_object_get(y->grid.cells[0].overrides, "seed")))
+      continue;
+    dd_settings *s;
+    const int rc = dd_grid_settings(&y->grid, i, y->dir, &s, err);
+    if (rc) {
+      dd_settings_destroy(*out);
+      return rc;
+    }
+    const uint64_t bytes = dd_packing_bytes(s, y->vocab, 1);
+    if (*out && bytes <= most) dd_settings_destroy(s);
+    else {
+      dd_settings_destroy(*out);
+      *out = s;
+      most = bytes;
+    }
+  }
+  return DD_OK;
+}
+
+static int choose_packing(study *y, size_t pending, dd_error *err) {
+  dd_settings *s;
+  int rc = largest(y, &s, err);
+  if (!rc) rc = dd_packing_choose(&y->packing, s ? s : y->given, y->vocab, pending, y->cb, err);
+  dd_settings_destroy(s);
+  return rc;
+}
+
 static int run_pending(study *y, dd_error *err) {
   const size_t pending = (size_t)count(y, TO_DO);
   if (!pending) return DD_OK;
   if (!y->given->jobs && pending > 1) dd_say(y->cb, DD_INFO, "measuring how many runs go best at once");
-  int rc = dd_packing_choose(&y->packing, y->given, y->vocab, pending, y->cb, err);
+  int rc = choose_packing(y, pending, err);
   if (rc) return rc;
   dd_say(y->cb, DD_INFO, "%zu runs to do, %d at once with %d thread%s each (%s); up to %.2g GB of checkpoints", pending,
          y->packing.jobs, y->packing.threads, y->packing.threads > 1 ? "s" : "", y->packing.why,
@@ -327,11 +355,14 @@ static int run_pending(study *y, dd_error *err) {
   y->jobs = calloc((size_t)y->packing.jobs, sizeof *y->jobs);
   if (!y->place || !y->jobs) return dd_fail(err, DD_E_RUNTIME, "out of memory for jobs");
   rc = run_all(y, err);
-  /* Once more what others held: of a call that was killed, runs save and end a moment later than itself. */
-  if (rc || y->stopping || !count(y, ELSEWHERE)) return rc;
-  for (size_t i = 0; i < y->grid.n; i++)
-    if (y->state[i] == ELSEWHERE) y->state[i] = TO_DO;
-  return run_all(y, err);
+  /* Again what others held: of a call that was killed, runs save and end a moment later than itself. */
+  for (int wait = 0; !rc && !y->stopping && count(y, ELSEWHERE) && wait < RETRIES; wait++) {
+    nanosleep(&(struct timespec){.tv_nsec = RETRY_NANOSECONDS}, NULL);
+    for (size_t i = 0; i < y->grid.n; i++)
+      if (y->state[i] == ELSEWHERE) y->state[i] = TO_DO;
+    rc = run_all(y, err);
+  }
+  return rc;
 }
 
 /* ---- around it ---- */
@@ -388,6 +419,7 @@ static int open_data(study *y, dd_error *err) {
   /* The runs open the same text, wherever they are started. */
   snprintf(y->grid.base->data, sizeof y->grid.base->data, "%s", d->spec);
   y->grid.base->set[DD_SETTING_data] = true;
+  snprintf(y->grid.data_hash, sizeof y->grid.data_hash, "%s", d->hash);
   dd_dataset_close(d);
   return DD_OK;
 }
@@ -400,9 +432,9 @@ static int open_study(study *y, const char *command, dd_error *err) {
   if (rc) return rc;
   dd_say(y->cb, DD_INFO, "%zu cells: %zu schedules, %zu seeds", y->grid.n, json_array_size(y->grid.schedules),
          json_array_size(y->grid.seeds));
-  if (y->given->dry_run) return DD_OK;
-  if ((rc = dd_grid_plan(&y->grid, y->dir, command, err))) return rc;
+  if (!y->given->dry_run && (rc = dd_grid_plan(&y->grid, y->dir, command, err))) return rc;
   if (n > 1) dd_grid_shard(&y->grid, i, n);
+  if (y->given->dry_run) return DD_OK;
   y->state = calloc(y->grid.n + 1, sizeof *y->state);
   if (!y->state) return dd_fail(err, DD_E_RUNTIME, "out of memory for the grid");
   if ((rc = look_at_all(y, err))) return rc;
@@ -423,14 +455,15 @@ static void close_study(study *y) {
 /* The plan on paper, and how long it would take. */
 static int describe(study *y, dd_error *err) {
   for (size_t i = 0; i < y->grid.n; i++) dd_say(y->cb, DD_INFO, "  %s", cell_name(y, i));
-  int rc = dd_packing_choose(&y->packing, y->given, y->vocab, y->grid.n, y->cb, err);
+  int rc = choose_packing(y, y->grid.n, err);
   if (rc) return rc;
   dd_say(y->cb, DD_INFO, "%d at once with %d thread%s each (%s)", y->packing.jobs, y->packing.threads,
          y->packing.threads > 1 ? "s" : "", y->packing.why);
   if (y->packing.step_ms > 0) {
     char time[32];
-    dd_duration_text(time, sizeof time, ceil((double)y->grid.n / y->packing.jobs) * y->packing.step_ms *
-                                            (double)y->given->max_iters / 1e3);
+    dd_duration_text(time, sizeof time,
+                     ceil((double)y->grid.n / y->packing.jobs) * y->packing.step_ms * (double)y->given->max_iters /
+                         1e3);
     dd_say(y->cb, DD_INFO, "about %s without evaluations, up to %.2g GB of checkpoints", time,
            disk_bytes(y, y->grid.n) / 1e9);
   }
@@ -457,7 +490,7 @@ static int report(const study *y, dd_compare_result *out, dd_error *err) {
   const json_t *warning;
   size_t i;
   json_array_foreach(json_object_get(r, "warnings"), i, warning)
-    dd_say(y->cb, DD_WARNING, "%s", json_string_value(warning));
+      dd_say(y->cb, DD_WARNING, "%s", json_string_value(warning));
   if (!rc) rc = dd_report_write(r, y->dir, err);
   if (!rc && out) rc = dd_path_join(out->report, sizeof out->report, y->dir, "report.html", err);
   json_decref(r);
@@ -470,9 +503,15 @@ int dd_compare(const dd_settings *s, const char *command, const dd_callbacks *cb
   int rc = open_study(&y, command ? command : "", err);
   if (!rc && s->dry_run) rc = describe(&y, err);
   else if (!rc) {
+    dd_error why;
     rc = run_pending(&y, err);
-    if (!rc && !y.stopping) rc = dd_cost_measure(y.dir, s, y.vocab, cb, err);
-    if (!rc) rc = report(&y, out, err);
+    /* Not while others train here; and a stop leaves it to the next call. */
+    if (!rc && !y.stopping && !count(&y, ELSEWHERE) && dd_cost_measure(y.dir, s, y.vocab, cb, &why)) {
+      if (why.code == DD_E_STOPPED) y.stopping = 1;
+      else rc = dd_fail(err, why.code, "%s", why.message);
+    }
+    const int reported = report(&y, out, rc ? &why : err); /* whatever happened: what is finished stays reported */
+    if (!rc) rc = reported;
     if (!rc) rc = verdict(&y, err);
   }
   if (out && y.state) {

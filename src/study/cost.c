@@ -2,8 +2,8 @@
 #include "core/file.h"
 #include "core/machine.h"
 #include "run/evaluate.h"
-#include "run/rundir.h"
 #include "study/packing.h"
+#include "study/runs.h"
 #include <errno.h>
 #include <math.h>
 #include <stdio.h>
@@ -71,11 +71,9 @@ static int any_run(const char *dir, char *run, size_t size) {
   void *d = dd_fs()->opendir(runs);
   const char *name;
   while (d && (name = dd_fs()->readdir(d))) {
-    char path[4096], file[4096];
+    char path[4096];
     if (name[0] == '.' || strlen(name) >= sizeof best || (*best && strcmp(name, best) > 0)) continue;
-    if (dd_path_join(path, sizeof path, runs, name, NULL) ||
-        dd_run_find_checkpoint(path, "best", file, sizeof file, NULL))
-      continue;
+    if (dd_path_join(path, sizeof path, runs, name, NULL) || !dd_study_run_finished(path)) continue;
     snprintf(best, sizeof best, "%s", name);
   }
   if (d) dd_fs()->closedir(d);
@@ -95,10 +93,10 @@ static int write_cost(const char *path, const char *tier, int threads, const dou
       "%.0f tokens/s (one stream, %d tokens, f32 weights, %d thread%s), measured once for all: dropout is off when "
       "text is generated, so no schedule can change this speed.",
       rate, TOKENS, threads, threads > 1 ? "s" : "");
-  json_t *o = json_pack("{s:{s:s, s:s, s:i, s:f, s:s, s:f, s:f, s:f, s:s}}", "cost", "cpu", cpu, "tier", tier, "threads",
-                        threads,
-                        "generation_tokens_per_s", rate, "generation_text", generation, "step_ms", step[0],
-                        "step_ms_no_dropout", step[1], "dropout_price", isfinite(price) ? price : 0.0, "text", text);
+  json_t *o =
+      json_pack("{s:{s:s, s:s, s:i, s:f, s:s, s:f, s:f, s:f, s:s}}", "cost", "cpu", cpu, "tier", tier, "threads",
+                threads, "generation_tokens_per_s", rate, "generation_text", generation, "step_ms", step[0],
+                "step_ms_no_dropout", step[1], "dropout_price", isfinite(price) ? price : 0.0, "text", text);
   char *dump = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(6)) : NULL;
   const int rc =
       dump ? dd_file_replace(path, dump, strlen(dump), err) : dd_fail(err, DD_E_RUNTIME, "out of memory for %s", path);

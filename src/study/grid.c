@@ -3,15 +3,21 @@
 #include "core/hash.h"
 #include "core/json.h"
 #include "run/source.h"
+#include "study/load.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 
-enum { PLAN_BYTES_MAX = 256 << 20, CELLS_MAX = 1000000, PLAN_ELEMENTS_MAX = 16 * CELLS_MAX };
+enum {
+  PLAN_BYTES_MAX = 64 << 20, /* what the report reads */
+  PLAN_ELEMENTS_MAX = 16 * DD_STUDY_CELLS_MOST,
+  NAME_MAX_PLAIN = 150
+};
 
 static int no_memory(dd_error *err) { return dd_fail(err, DD_E_RUNTIME, "out of memory for the grid"); }
 
@@ -143,30 +149,59 @@ static void name_part(char *name, size_t size, const char *text) {
   snprintf(name + used, size - used, "%s%.*s-%.8s", used ? "-" : "", (int)(head < 40 ? head : 40), text, hex);
 }
 
-/* The cell of one schedule, seed and combination; *same: it is one that the grid has already. */
+/* A path means the same wherever the study is gone on with. */
+static void make_absolute(char *value, size_t size) {
+  char full[PATH_MAX];
+  if (realpath(value, full) && strlen(full) < size) memcpy(value, full, strlen(full) + 1);
+}
+
+/* Index of the dimension of this setting, or -1. */
+static int dim_of(const dd_grid *g, int id) {
+  for (size_t d = 0; d < json_array_size(g->dims); d++)
+    if (dd_setting_find(json_string_value(json_array_get(json_array_get(g->dims, d), 0)))->id == id) return (int)d;
+  return -1;
+}
+
+/* One dimension's value into the settings, the overrides and the name; nothing when it makes no difference. */
+static int add_dim(dd_settings *s, int id, const char *value, dd_cell *cell, char *name, size_t size, dd_error *err) {
+  const char *key = dd_setting_at(id)->name;
+  char was[4096], now[4096], part[4200];
+  int rc = dd_settings_get(s, key, was, sizeof was, err);
+  if (!rc) rc = dd_settings_set(s, key, value, err);
+  if (!rc) rc = dd_settings_get(s, key, now, sizeof now, err);
+  /* What the schedule does not read, and what all have anyway, is no difference. */
+  if (rc || !strcmp(was, now) || dd_settings_schedule_param(s, id) == DD_PARAM_UNUSED) return rc;
+  snprintf(part, sizeof part, "%s=%s", key, now);
+  if (id == DD_SETTING_data) {
+    const char *base = strrchr(now, '/');
+    if (base) snprintf(part, sizeof part, "%s=%s", key, base + 1);
+    make_absolute(now, sizeof now);
+  }
+  name_part(name, size, part);
+  return json_object_set_new(cell->overrides, key, json_string(now)) ? no_memory(err) : DD_OK;
+}
+
+/* The cell of one schedule, seed and combination. Names go by the table of settings, not by the order of --grid. */
 static int make_cell(dd_grid *g, const char *schedule, const char *seed, const size_t *choice, dd_cell *cell,
                      dd_error *err) {
   json_t *o = json_pack("{s:s, s:s}", "schedule", schedule, "seed", seed);
   dd_settings *s = copy_of(g->base);
+  char name[4096] = "";
   int rc = o && s ? set_all(s, o, err) : no_memory(err);
   *cell = (dd_cell){.overrides = o};
-  if (!rc) name_part(cell->name, sizeof cell->name - 24, schedule);
-  for (size_t d = 0; d < json_array_size(g->dims) && !rc; d++) {
-    const json_t *dim = json_array_get(g->dims, d);
-    const char *key = json_string_value(json_array_get(dim, 0));
-    const char *value = json_string_value(json_array_get(json_array_get(dim, 1), choice[d]));
-    const int id = dd_setting_find(key)->id;
-    char was[4096], now[4096], part[4200];
-    rc = dd_settings_get(s, key, was, sizeof was, err);
-    if (!rc) rc = dd_settings_set(s, key, value, err);
-    if (!rc) rc = dd_settings_get(s, key, now, sizeof now, err);
-    /* What the schedule does not read, and what all have anyway, is no difference. */
-    if (rc || !strcmp(was, now) || dd_settings_schedule_param(s, id) == DD_PARAM_UNUSED) continue;
-    if (json_object_set_new(o, key, json_string(now))) rc = no_memory(err);
-    snprintf(part, sizeof part, "%s=%s", key, now);
-    name_part(cell->name, sizeof cell->name - 24, part);
+  if (!rc) name_part(name, sizeof name, schedule);
+  for (int id = 0; id < DD_SETTING_COUNT && !rc; id++) {
+    const int d = dim_of(g, id);
+    if (d < 0) continue;
+    const json_t *values = json_array_get(json_array_get(g->dims, (size_t)d), 1);
+    rc = add_dim(s, id, json_string_value(json_array_get(values, choice[d])), cell, name, sizeof name, err);
   }
-  snprintf(cell->name + strlen(cell->name), 24, "-s%s", seed);
+  if (strlen(name) > NAME_MAX_PLAIN) { /* a hash of the whole, so that nothing that differs is cut off */
+    char hex[33];
+    dd_hash_hex(name, strlen(name), hex);
+    snprintf(name + 80, sizeof name - 80, "...-%.16s", hex);
+  }
+  snprintf(cell->name, sizeof cell->name, "%s-s%s", name, seed);
   dd_error why;
   if (!rc && dd_settings_check(s, &why))
     rc = dd_fail(err, DD_E_USAGE, "cell %s of the grid: %.900s", cell->name, why.message);
@@ -187,8 +222,8 @@ static int make_cells(dd_grid *g, dd_error *err) {
   const size_t n_dims = json_array_size(g->dims), n_schedules = json_array_size(g->schedules);
   double all = (double)n_schedules * (double)json_array_size(g->seeds);
   for (size_t d = 0; d < n_dims; d++) all *= (double)json_array_size(json_array_get(json_array_get(g->dims, d), 1));
-  if (all > CELLS_MAX)
-    return dd_fail(err, DD_E_USAGE, "the grid has %.0f cells, at most %d can be planned", all, CELLS_MAX);
+  if (all > DD_STUDY_CELLS_MOST)
+    return dd_fail(err, DD_E_USAGE, "the grid has %.0f cells, at most %d can be planned", all, DD_STUDY_CELLS_MOST);
   g->cells = calloc((size_t)all, sizeof *g->cells);
   size_t *choice = calloc(n_dims + 1, sizeof *choice);
   json_t *known = json_object(); /* names so far */
@@ -201,8 +236,12 @@ static int make_cells(dd_grid *g, dd_error *err) {
         dd_cell *cell = g->cells + g->n;
         rc = make_cell(g, json_string_value(json_array_get(g->schedules, k)), json_string_value(seed), choice, cell,
                        err);
-        if (!rc && !json_object_get(known, cell->name)) {
-          if (json_object_set_new(known, cell->name, json_true())) rc = no_memory(err);
+        const json_t *same = rc ? NULL : json_object_get(known, cell->name);
+        if (same && !json_equal(same, cell->overrides))
+          rc = dd_fail(err, DD_E_USAGE, "grid: two different cells would be called %s; give the files other names",
+                       cell->name);
+        if (!rc && !same) {
+          if (json_object_set(known, cell->name, cell->overrides)) rc = no_memory(err);
           g->n++;
         } else json_decref(cell->overrides);
       }
@@ -266,6 +305,10 @@ static json_t *shared_settings(const dd_grid *g) {
   for (int i = 0; all && (d = dd_setting_at(i)); i++)
     if (dd_setting_is_harmless(i) || i == DD_SETTING_schedule || i == DD_SETTING_seed || i == DD_SETTING_preset)
       json_object_del(all, d->name);
+  if (all && *g->data_hash && json_object_set_new(all, "data_hash", json_string(g->data_hash))) {
+    json_decref(all);
+    all = NULL;
+  }
   return all;
 }
 
@@ -276,6 +319,11 @@ static int check_same(const char *path, const json_t *was, const json_t *now, dd
   json_object_foreach((json_t *)now, key, value) {
     const json_t *old = json_object_get(was, key);
     if (!old || json_equal(old, value)) continue; /* a setting that is newer than the plan */
+    if (!strcmp(key, "data_hash"))
+      return dd_fail(err, DD_E_CORRUPT,
+                     "%s was planned with a text of the same name that was another (hash %s, now %s); "
+                     "restore the text, or take another --out",
+                     path, json_string_value(old), json_string_value(value));
     char *a = json_dumps(old, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     char *b = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(17));
     const int rc = dd_fail(err, DD_E_CORRUPT,
@@ -332,7 +380,25 @@ static int merge_plan(const char *path, json_t *old, const json_t *now, dd_error
       return dd_fail(err, DD_E_CORRUPT, "%s has no list '%s'; remove it or take another --out", path, lists[i]);
     if (unite(list, json_object_get(now, lists[i]))) return no_memory(err);
   }
-  return json_object_set(old, "baseline", json_object_get(now, "baseline")) ? no_memory(err) : DD_OK;
+  const json_t *baseline = json_object_get(now, "baseline");
+  if (*json_string_value(baseline) && json_object_set(old, "baseline", (json_t *)baseline)) return no_memory(err);
+  return DD_OK;
+}
+
+/* The baseline must be a schedule of the study: known before anything is trained. */
+static int check_baseline(const json_t *plan, dd_error *err) {
+  const char *baseline = json_string_value(json_object_get(plan, "baseline"));
+  const size_t n = baseline ? strcspn(baseline, " ") : 0; /* "late dropout_cutoff=0.5" */
+  char have[400] = "";
+  size_t i;
+  json_t *schedule;
+  if (!n) return DD_OK;
+  json_array_foreach(json_object_get(plan, "schedules"), i, schedule) {
+    const char *name = json_string_value(schedule);
+    if (name && !strncmp(name, baseline, n) && !name[n]) return DD_OK;
+    snprintf(have + strlen(have), sizeof have - strlen(have), "%s%s", i ? ", " : "", name ? name : "");
+  }
+  return dd_fail(err, DD_E_USAGE, "baseline '%.100s' is none of the schedules: %s", baseline, have);
 }
 
 /* With the lock held: read what is there, add, replace. */
@@ -354,6 +420,7 @@ static int update_plan(const char *path, json_t *now, dd_error *err) {
                        path);
   }
   json_t *plan = old ? old : now;
+  if (!rc) rc = check_baseline(plan, err);
   char *text = rc ? NULL : json_dumps(plan, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
   if (!rc && !text) rc = no_memory(err);
   if (!rc) rc = dd_file_replace(path, text, strlen(text), err);

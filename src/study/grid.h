@@ -20,6 +20,7 @@ typedef struct dd_grid {
   dd_settings *base; /* settings of all cells */
   dd_cell *cells;    /* in the order of running: a seed of every schedule before the next seed */
   size_t n;
+  char data_hash[33];  /* of the text of all, for the plan; "" not known */
   json_t *schedules, *seeds, *dims; /* of this call, for the plan: arrays of strings; [[key, [value...]]...] */
 } dd_grid;
 

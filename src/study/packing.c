@@ -9,8 +9,7 @@
 
 #define TRIAL_SECONDS 0.7
 
-/* Memory of one training, bytes; 0 when not known. */
-static uint64_t bytes_of(const dd_settings *s, int vocab, int threads) {
+uint64_t dd_packing_bytes(const dd_settings *s, int vocab, int threads) {
   const dd_kernels *k;
   char why[128];
   if (dd_tier_select(s->tier, &k, why, sizeof why, NULL)) return 0;
@@ -27,7 +26,7 @@ static uint64_t bytes_of(const dd_settings *s, int vocab, int threads) {
 
 /* Trainings of that many threads that fit into nine tenths of the free memory, at least one. */
 static int jobs_that_fit(const dd_settings *s, int vocab, int threads, int jobs) {
-  const uint64_t left = dd_machine_free_memory(""), each = bytes_of(s, vocab, threads);
+  const uint64_t left = dd_machine_free_memory(""), each = dd_packing_bytes(s, vocab, threads);
   if (!left || !each) return jobs;
   const uint64_t fit = left / 10 * 9 / each;
   return fit < 1 ? 1 : fit < (uint64_t)jobs ? (int)fit : jobs;
@@ -59,11 +58,19 @@ static int measure(const dd_packing *p, const dd_settings *s, int vocab, double 
   return rc;
 }
 
+/* Others may run beside a study that leaves processors idle, parts of the same study among them, and all of them would
+ * be bound to the first ones: so bound only where this one takes the whole machine. */
+static int whole_machine(const dd_packing *p, const dd_settings *s) {
+  const int cores = dd_machine_cores("");
+  return p->jobs > 1 && !*s->shard && dd_machine_quota("") <= 0 &&
+         (int64_t)p->jobs * p->threads >= (cores > 0 ? cores : dd_machine_cpus());
+}
+
 /* The processors of a split; bound only when every job gets its own. */
-static int place(dd_packing *p, dd_error *err) {
+static int place(dd_packing *p, const dd_settings *s, dd_error *err) {
   p->block = calloc((size_t)p->jobs, sizeof *p->block);
   if (!p->block) return dd_fail(err, DD_E_RUNTIME, "out of memory for processor sets");
-  if (p->jobs == 1 || dd_machine_blocks("", NULL, p->threads, p->jobs, p->block) < p->jobs) {
+  if (!whole_machine(p, s) || dd_machine_blocks("", NULL, p->threads, p->jobs, p->block) < p->jobs) {
     free(p->block);
     p->block = NULL;
   }
@@ -83,10 +90,10 @@ int dd_packing_choose(dd_packing *p, const dd_settings *s, int vocab, size_t pen
   *p = (dd_packing){.jobs = 1, .threads = threads};
   if (s->jobs > 0 || most < 2) {
     p->jobs = s->jobs > 0 ? (int)dd_min64(s->jobs, (int64_t)pending) : 1;
-    p->threads = threads / (s->jobs > 0 ? (int)s->jobs : 1);
+    p->threads = threads / p->jobs;
     if (p->threads < 1) p->threads = 1;
     snprintf(p->why, sizeof p->why, s->jobs > 0 ? "asked for" : "one run is left");
-    return place(p, err);
+    return place(p, s, err);
   }
   double best = 0;
   for (int w = 1, last = 0; !last; w *= 2) {
@@ -94,12 +101,19 @@ int dd_packing_choose(dd_packing *p, const dd_settings *s, int vocab, size_t pen
     dd_packing q = {.threads = last ? threads : w};
     q.jobs = threads / q.threads < most ? threads / q.threads : most;
     q.jobs = jobs_that_fit(s, vocab, q.threads, q.jobs);
-    int rc = place(&q, err);
-    if (!rc) rc = measure(&q, s, vocab, &q.step_ms, cb, err);
-    if (rc) {
+    dd_error failed;
+    int rc = place(&q, s, &failed);
+    if (!rc) rc = measure(&q, s, vocab, &q.step_ms, cb, &failed);
+    if (rc == DD_E_STOPPED) {
       dd_packing_free(&q);
       dd_packing_free(p);
-      return rc;
+      return dd_fail(err, rc, "%s", failed.message);
+    }
+    if (rc) { /* for want of memory, most likely: not that many */
+      dd_say(cb, DD_WARNING, "%d runs at once with %d threads cannot be measured: %s", q.jobs, q.threads,
+             failed.message);
+      dd_packing_free(&q);
+      continue;
     }
     const double rounds = (double)((pending + (size_t)q.jobs - 1) / (size_t)q.jobs), total = rounds * q.step_ms;
     dd_say(cb, DD_DEBUG, "%d at once with %d threads: %.1f ms per iteration, %.0f rounds", q.jobs, q.threads, q.step_ms,
@@ -111,6 +125,10 @@ int dd_packing_choose(dd_packing *p, const dd_settings *s, int vocab, size_t pen
     dd_packing_free(p);
     *p = q;
     best = total;
+  }
+  if (!(best > 0)) {
+    snprintf(p->why, sizeof p->why, "not measured");
+    return place(p, s, err);
   }
   snprintf(p->why, sizeof p->why, "measured: %.1f ms per iteration each", p->step_ms);
   return DD_OK;

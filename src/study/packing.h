@@ -11,8 +11,11 @@ typedef struct dd_packing {
   char why[160];     /* for people */
 } dd_packing;
 
+/** Memory of one training, in bytes; 0 when not known. */
+uint64_t dd_packing_bytes(const dd_settings *s, int vocab, int threads);
 /** --jobs decides, else a short measurement of every split of the threads into powers of two: what finishes `pending`
- *  runs soonest. The memory that is free bounds the jobs. vocab: V of the model. DD_E_STOPPED when asked for. */
+ *  runs soonest. The memory that is free bounds the jobs. s: settings of the largest run. vocab: V of the model.
+ *  DD_E_STOPPED when asked for; a split that cannot be measured is left out, with a warning. */
 int dd_packing_choose(dd_packing *p, const dd_settings *s, int vocab, size_t pending, const dd_callbacks *cb,
                       dd_error *err);
 void dd_packing_free(dd_packing *p);

@@ -190,3 +190,11 @@ void dd_study_run_free(dd_study_run *run) {
   free(run->evals);
   *run = (dd_study_run){0};
 }
+
+int dd_study_run_finished(const char *dir) {
+  dd_study_run run;
+  const int rc = dd_study_run_read(dir, dir, &run, NULL);
+  const int finished = !rc && run.state == DD_RUN_FINISHED;
+  dd_study_run_free(&run);
+  return finished;
+}

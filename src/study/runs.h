@@ -52,6 +52,8 @@ typedef struct dd_study_run {
 /** Read directory `path`, called `shown` in reports. Whatever is wrong with the files becomes out->state and out->why;
  *  fails only with DD_E_RUNTIME when memory ran out. Free in any case. */
 int dd_study_run_read(const char *path, const char *shown, dd_study_run *out, dd_error *err);
+/** Is the run in this directory finished? */
+int dd_study_run_finished(const char *dir);
 /** Settings of a planned run whose directory tells none. */
 int dd_study_run_plan(dd_study_run *run, const dd_settings *s, dd_error *err);
 void dd_study_run_free(dd_study_run *run);
