@@ -1,7 +1,7 @@
-/* File-system calls of whole jobs fail, once and for good (a part of them, with DD_LONG=1 every one): train, resume, overwrite, eval, sample, prepare,
- * report, and compare with its child processes. A job then either says so (path and reason, no descriptor left open),
- * or it ends as if nothing had happened, because that call did not matter. After each failed training, a resume without
- * failures ends at the weights of the uninterrupted run. */
+/* File-system calls of whole jobs fail, once and for good: train, resume, overwrite, eval, sample, prepare, report, and
+ * compare with its child processes; of the long jobs a part, with DD_LONG=1 every call. A job then either says so (path
+ * and reason, no descriptor left open), or it ends as if nothing had happened, because that call did not matter. After
+ * each failed training, a resume without failures ends at the weights of the uninterrupted run. */
 #include "jobs_fixture.h"
 
 typedef struct job {
@@ -128,7 +128,7 @@ static void sweep(job *j, long first, long stride) {
 
 static void train(void **state) {
   (void)state;
-  sweep(&(job){.name = "train", .run = run_train, .before = no_run, .trains = "run", .s = training("run", "")}, 3, 23);
+  sweep(&(job){.name = "train", .run = run_train, .before = no_run, .trains = "run", .s = training("run", "")}, 5, 41);
 }
 static void resume(void **state) {
   (void)state;
@@ -138,7 +138,7 @@ static void resume(void **state) {
                .trains = "run",
                .had_checkpoint = 1,
                .s = training("run", "resume")},
-        3, 23);
+        5, 41);
 }
 static void overwrite(void **state) {
   (void)state;
@@ -147,7 +147,7 @@ static void overwrite(void **state) {
                .before = done_run,
                .trains = "run",
                .s = training("run", "overwrite")},
-        5, 61);
+        9, 81);
 }
 static void readers(void **state) {
   (void)state;
@@ -158,7 +158,7 @@ static void readers(void **state) {
 }
 static void compare(void **state) {
   (void)state;
-  sweep(&(job){.name = "compare", .run = run_compare, .before = no_study, .s = comparing()}, 7, 61);
+  sweep(&(job){.name = "compare", .run = run_compare, .before = no_study, .s = comparing()}, 17, 121);
 }
 
 int main(void) {

@@ -153,11 +153,11 @@ static dd_settings *reading(const char *const *more) {
 
 static void train(void **state) {
   (void)state;
-  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 120, 150);
+  sweep(&(job){.name = "train", .run = run_train, .from = "", .s = training("run", "")}, 60, 70);
 }
 static void resume(void **state) {
   (void)state;
-  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 120, 150);
+  sweep(&(job){.name = "resume", .run = run_train, .from = "half", .s = training("run", "resume")}, 60, 70);
 }
 static void readers(void **state) {
   (void)state;
@@ -202,7 +202,7 @@ static void compare(void **state) {
   for (int i = 0; i < 8; i += 2) assert_int_equal(dd_settings_set(s, more[i], more[i + 1], &err), DD_OK);
   set_path(s, "data", "text.txt");
   set_path(s, "out", "study");
-  sweep(&(job){.name = "compare", .run = run_compare, .clean = "study", .s = s}, 30, 60);
+  sweep(&(job){.name = "compare", .run = run_compare, .clean = "study", .s = s}, 15, 25);
 }
 
 int main(void) {
