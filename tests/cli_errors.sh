@@ -111,12 +111,14 @@ mkdir hollow
 fails 'report of nothing' 2 'dd-cpu report DIR' -- "$bin" report --format md
 fails 'report of no directory' 74 nosuch -- "$bin" report nosuch --format md
 fails 'report of an empty directory' 2 "hollow holds no run" -- "$bin" report run hollow --format md
-fails 'report with a baseline that is none' 2 "'nosuch'; there is: val-loss" -- "$bin" report run --baseline nosuch --format md
+fails 'report with a baseline that is none' 2 "'nosuch'; there is: val-loss" -- \
+  "$bin" report run --baseline nosuch --format md
 fails 'report in no form' 2 "'pdf'" -- "$bin" report run --format pdf
 fails 'report of a name with a line feed' 2 'line feed' -- "$bin" report "a
 b" --format md
 # shellcheck disable=SC2046 # many arguments are meant
-fails 'report of too many names' 2 'too long' -- "$bin" report $(awk 'BEGIN { for (i = 0; i < 400; i++) print "directory" i }')
+fails 'report of too many names' 2 'too long' -- \
+  "$bin" report $(awk 'BEGIN { for (i = 0; i < 400; i++) print "directory" i }')
 fails "report of several without a name" 2 '--out FILE.html' -- "$bin" report run run
 fails 'report where it cannot be written' 74 'no/such' -- "$bin" report run --format md --out no/such/r.md
 "$bin" report run --format tsv >out 2>err
@@ -354,6 +356,7 @@ fails 'verify nothing' 2 'verify needs a run directory' -- "$bin" verify
 fails 'verify what is not there' 74 'nosuch' -- "$bin" verify nosuch
 fails 'replay of nonsense' 2 "'8-12'" '250..500' -- "$bin" verify run --replay 8-12
 fails 'replay without its checkpoint' 2 'iteration 9 ' ': 8 12' -- "$bin" verify run --replay 9..12
+# shellcheck disable=SC2016 # the inner shell expands it
 fails 'strict resume' 4 hurt2/ckpt-0000012.safetensors -- sh -c '
   rm -rf hurt2 && cp -R run hurt2 && printf x >>hurt2/ckpt-0000012.safetensors &&
     "$1" train --resume --strict --out hurt2 -t 1' - "$bin"
@@ -419,7 +422,8 @@ fails 'schedules: option of training' 2 "'--lr'" train -- "$bin" schedules --lr 
 
 # ---- sites and tables ----
 printf '0,0.1\n100%%,0.4\n' >rates.csv
-tiny --out sites --overwrite --dropout-attn 0.1,late --dropout-mlp table --dropout-table rates.csv --log-interval 6 >out 2>err
+tiny --out sites --overwrite --dropout-attn 0.1,late --dropout-mlp table --dropout-table rates.csv \
+  --log-interval 6 >out 2>err
 is 'sites' 0 $?
 tail -n 1 out >whole
 is 'sites: rates of the steps' '0.0 0.1 0.1 0.25 0.1 0.4 ' \

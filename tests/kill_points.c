@@ -4,7 +4,7 @@
  *
  * The run is a forked child that this program traces (ptrace); where that is not permitted, or the kernel cannot say
  * which system call it is (before Linux 5.3, or an emulator), those points are skipped with status 77.
- * Every 3rd, 5th and 11th point; DD_QUICK: every 7th of those and 20 random kills. DD_LONG: every point, 1,000. */
+ * Every 4th, 5th and 13th point; DD_QUICK: every 7th of those and 20 random kills. DD_LONG: every point, 1,000. */
 #include "jobs_fixture.h"
 #include <fcntl.h>
 #include <signal.h>
@@ -198,9 +198,9 @@ int main(void) {
   if (!make_root()) return 1;
   make_inputs();
   dd_fs_replace(NULL); /* really synced from here on */
-  int rc = at_every_call("first checkpoints, and rotation", "", NULL, "1", 3);
+  int rc = at_every_call("first checkpoints, and rotation", "", NULL, "1", 4);
   if (!rc) rc = at_every_call("resumed", "resume", "half", "1", 5);
-  if (!rc) rc = at_every_call("replacing a run", "overwrite", "done", "2", 11);
+  if (!rc) rc = at_every_call("replacing a run", "overwrite", "done", "2", 13);
   const int skipped = rc == 77;
   if (skipped) printf("skipped: system calls cannot be traced here\n");
   if (!rc || skipped) rc = at_random(getenv("DD_QUICK") ? 20 : getenv("DD_LONG") ? 1000 : 200);

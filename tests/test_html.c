@@ -209,7 +209,7 @@ static void damaged_reports(void **state) {
                              "{\"groups\":[{}]}",
                              "{\"groups\":{\"schedules\":[]}}",
                              "[]",
-                             "{\"groups\":[{\"schedules\":[{},{\"curves\":{\"gap\":{\"iter\":[0],\"mean\":[null]}}}]}]}",
+                            "{\"groups\":[{\"schedules\":[{},{\"curves\":{\"gap\":{\"iter\":[0],\"mean\":[null]}}}]}]}",
                              "{\"groups\":[{\"comparisons\":[{},{\"rows\":[{}]}]}]}"};
   for (size_t i = 0; i < sizeof odd / sizeof *odd; i++) {
     json_t *report = json_loads(odd[i], 0, NULL);

@@ -128,7 +128,7 @@ static void sweep(job *j, long first, long stride) {
 
 static void train(void **state) {
   (void)state;
-  sweep(&(job){.name = "train", .run = run_train, .before = no_run, .trains = "run", .s = training("run", "")}, 5, 41);
+  sweep(&(job){.name = "train", .run = run_train, .before = no_run, .trains = "run", .s = training("run", "")}, 7, 61);
 }
 static void resume(void **state) {
   (void)state;
@@ -138,7 +138,7 @@ static void resume(void **state) {
                .trains = "run",
                .had_checkpoint = 1,
                .s = training("run", "resume")},
-        5, 41);
+        7, 61);
 }
 static void overwrite(void **state) {
   (void)state;
@@ -147,7 +147,7 @@ static void overwrite(void **state) {
                .before = done_run,
                .trains = "run",
                .s = training("run", "overwrite")},
-        9, 81);
+        13, 81);
 }
 static void readers(void **state) {
   (void)state;
@@ -158,7 +158,7 @@ static void readers(void **state) {
 }
 static void compare(void **state) {
   (void)state;
-  sweep(&(job){.name = "compare", .run = run_compare, .before = no_study, .s = comparing()}, 17, 121);
+  sweep(&(job){.name = "compare", .run = run_compare, .before = no_study, .s = comparing()}, 29, 151);
 }
 
 int main(void) {

@@ -588,7 +588,8 @@ int main(void) {
     cmocka_unit_test(test_table), cmocka_unit_test(test_defaults), cmocka_unit_test(test_integers),
     cmocka_unit_test(test_reals), cmocka_unit_test(test_foreign_locale), cmocka_unit_test(test_booleans_choices_seed),
     cmocka_unit_test(test_text), cmocka_unit_test(test_sites), cmocka_unit_test(test_names),
-    cmocka_unit_test(test_presets), cmocka_unit_test(test_dropout_final_default), cmocka_unit_test(test_check), cmocka_unit_test(test_overlay),
+    cmocka_unit_test(test_presets), cmocka_unit_test(test_dropout_final_default), cmocka_unit_test(test_check),
+    cmocka_unit_test(test_overlay),
     cmocka_unit_test(test_json_round_trip), cmocka_unit_test(test_json_input), cmocka_unit_test(test_config_good),
     cmocka_unit_test(test_config_bad), cmocka_unit_test(test_config_json),
   };

@@ -14,7 +14,7 @@ typedef struct dd_command {
   enum dd_setting_id positional_id;  /* setting that takes the argument */
   int (*run)(dd_cli *cli, dd_error *err);
   const char *const *examples;       /* NULL-terminated, without "dd-cpu " */
-  char many;                         /* takes any number of the positional argument: what separates them in the setting */
+  char many;                         /* takes any number of the positional argument: what separates them there */
 } dd_command;
 
 typedef enum dd_color_mode { DD_COLOR_AUTO, DD_COLOR_ALWAYS, DD_COLOR_NEVER } dd_color_mode;

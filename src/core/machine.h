@@ -15,8 +15,8 @@ int dd_machine_threads(int64_t asked, char *why, size_t size);
 double dd_machine_quota(const char *root);
 /** Physical cores among the processors of the affinity mask (sysfs topology), 0 when not known. */
 int dd_machine_cores(const char *root);
-/** Give each of `jobs` jobs its own processors: block[i] gets `threads` physical cores with their hyperthreads, or, when
- *  there are not that many cores, `threads` processors; all of one memory node as far as the nodes hold them. Returns
+/** Give each of `jobs` jobs its own processors: block[i] gets `threads` physical cores with their hyperthreads, or,
+ *  when there are not that many cores, `threads` processors; all of one memory node as far as the nodes hold them. Returns
  *  how many blocks there are, at most jobs; fewer when the processors do not suffice. among: processors to use, NULL:
  *  those of this process. root: "" or a test tree. */
 int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int jobs, cpu_set_t *block);

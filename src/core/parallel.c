@@ -28,7 +28,7 @@ typedef struct event {
 } event;
 
 /* Spinning: by default for some microseconds, which keeps off other load little time. Sleeping and waking takes 30 to
- * 50 microseconds here, so a job of many short phases, where that would be most of the time, is worth about twice it. */
+ * 50 microseconds here, so a job of many short phases, where that would be most of the time, is worth twice it. */
 enum { SPINS = 1000, SPINS_EAGER = 6000 };
 
 struct dd_team {

@@ -25,8 +25,8 @@ typedef struct dd_packed {
 } dd_packed;
 /** Floats that packing k x n takes in this tier. */
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n);
-/** Both packings of weights w [out][in]: forward (k = in, n = out) for x w', back (k = out, n = in) for dy w. Either may
- *  be NULL. */
+/** Both packings of weights w [out][in]: forward (k = in, n = out) for x w', back (k = out, n = in) for dy w. Either
+ *  may be NULL. */
 void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back, const float *w);
 
 /** Called on each finished block of the product, while it is in cache: rows row0.., columns col0.. (col0 a multiple of

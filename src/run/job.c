@@ -73,7 +73,8 @@ static int check_data(dd_job *j, dd_error *err) {
     return dd_fail(err, DD_E_USAGE,
                    "%s has %lld training tokens, too few for a context of %lld; use a longer text%s or "
                    "--block-size %lld",
-                   d->name, (long long)d->n_train, (long long)T, j->s->train_fraction < 1 ? ", a larger --train-fraction" : "",
+                   d->name, (long long)d->n_train, (long long)T,
+                   j->s->train_fraction < 1 ? ", a larger --train-fraction" : "",
                    (long long)(d->n_train > 1 ? d->n_train - 1 : 1));
   if (d->n_val < 2 || (j->s->eval_iters > 0 && d->n_val <= T))
     return dd_fail(err, DD_E_USAGE,

@@ -90,7 +90,8 @@ static int diverged_in_eval(dd_job *j, int64_t it, double train, double val, dd_
       : isfinite(train) ? "validation"
                         : "every",
       where ? where : "none of the tensors",
-      dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+      dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with"
+                                               : "start again with --overwrite and");
 }
 
 static json_t *real_or_null(double v) { return isfinite(v) ? json_real(v) : json_null(); }

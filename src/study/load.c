@@ -214,7 +214,8 @@ static int load_cost(dd_study *st, const char *dir, dd_error *err) {
   json_t *measured;
   dd_error why;
   if (st->cost || dd_path_join(path, sizeof path, dir, MEASURED, err) || !dd_is_file(path)) return DD_OK;
-  if (read_json(path, MEASURED_MOST, MEASURED_ELEMENTS, &measured, &why)) return dd_study_warn(st, err, "%s", why.message);
+  if (read_json(path, MEASURED_MOST, MEASURED_ELEMENTS, &measured, &why))
+    return dd_study_warn(st, err, "%s", why.message);
   json_t *cost = json_object_get(measured, "cost");
   if (json_is_object(cost)) st->cost = json_incref(cost);
   json_decref(measured);

@@ -21,7 +21,7 @@
     "the final validation loss is more than 0.02 above its best, while the training loss (dropout off) went on "      \
     "falling")                                                                                                       \
   X(UNDERFITTING, "plateau",                                                                                         \
-    "in the last quarter of the run neither loss changed by 0.01, with a gap below 0.05: the model learns no more, "    \
+    "in the last quarter of the run neither loss changed by 0.01, with a gap below 0.05: the model learns no more, " \
     "and nothing by heart")                                                                                            \
   X(WAVES, "oscillating loss",                                                                                       \
     "in the second half of the run the validation loss changes direction at least 4 times and at half of the "       \
