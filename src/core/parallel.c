@@ -38,7 +38,8 @@ struct dd_team {
   const dd_kernels *k;
   dd_arena scratch;
   pthread_t host;
-  int hosted; /* the host thread exists */
+  int hosted;         /* the host thread exists */
+  atomic_int cramped; /* a thread has less than STACK_MIN of stack */
   void (*fn)(dd_ctx *c, void *arg);
   void *arg;
   int quit;
@@ -193,6 +194,20 @@ static void work(dd_team *t, int tid) {
   dd_enter(&c, DD_PHASE_OTHER);
 }
 
+/* What a thread of the team needs, several times over. OMP_STACKSIZE and `ulimit -s` can leave less. */
+enum { STACK_MIN = 128 * 1024 };
+
+/* Bytes of stack that the calling thread has left. SIZE_MAX: the system does not tell. */
+static size_t stack_left(void) {
+  pthread_attr_t attr;
+  void *low = NULL;
+  size_t size = 0;
+  if (pthread_getattr_np(pthread_self(), &attr)) return SIZE_MAX;
+  const int e = pthread_attr_getstack(&attr, &low, &size);
+  pthread_attr_destroy(&attr);
+  return e ? SIZE_MAX : (uintptr_t)__builtin_frame_address(0) - (uintptr_t)low;
+}
+
 /* Threads 1 .. threads-1: they stay in one OpenMP region for the life of the team, because the wait at a region's end
  * is the OpenMP library's (it spins for milliseconds, which ruins a machine with other load), and wait here for jobs.
  */
@@ -203,6 +218,8 @@ static void *host(void *arg) {
   {
     const int tid = 1 + omp_get_thread_num();
     fp_default();
+    if (stack_left() < STACK_MIN) atomic_store(&t->cramped, 1);
+#pragma omp barrier
 #pragma omp master
     {
       t->threads = 1 + omp_get_num_threads(); /* fewer than asked for where the system limits threads */
@@ -278,6 +295,9 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
     else {
       t->hosted = 1;
       event_wait(t, &t->ready, 0);
+      if (atomic_load(&t->cramped))
+        rc = dd_fail(err, DD_E_RUNTIME, "the stacks of threads are below %d KB here; set OMP_STACKSIZE to 1M",
+                     STACK_MIN / 1024);
     }
   }
   if (rc) {
