@@ -1,7 +1,7 @@
 #!/bin/sh
 # The rules of the house that a compiler does not check:
 #   layers.sh SOURCE_ROOT [LIBRARY.a TIER.a...]
-#  - includes go one way: cli -> bench -> study -> run -> model -> ops -> core -> simd
+#  - includes go one way: cli -> bench -> study -> run -> formats -> model -> ops -> core -> simd
 #  - OpenMP only in core/parallel.c, libnuma only in core/arena.c
 #  - every external symbol begins with dd_
 #  - wide registers (ymm, zmm) only in the tiers that are named after them
@@ -20,22 +20,22 @@ check() { # check NAME OUTPUT: passes when OUTPUT is empty
 cd "$root" || exit 1
 
 rank() {
-  case $1 in cli) echo 7 ;; bench) echo 6 ;; study) echo 5 ;; run) echo 4 ;; model) echo 3 ;; ops) echo 2 ;; core) echo 1 ;; esac
+  case $1 in cli) echo 8 ;; bench) echo 7 ;; study) echo 6 ;; run) echo 5 ;; formats) echo 4 ;; model) echo 3 ;; ops) echo 2 ;; core) echo 1 ;; esac
 }
-wrong=$(for layer in cli bench study run model ops core; do
+wrong=$(for layer in cli bench study run formats model ops core; do
   dir=src/$layer
   [ $layer = bench ] && dir=bench
-  for other in cli bench study run model ops core; do
+  for other in cli bench study run formats model ops core; do
     [ "$(rank $other)" -gt "$(rank $layer)" ] && grep -n "#include \"$other/" $dir/*.c $dir/*.h 2>/dev/null
   done
 done
-grep -nE '#include "(cli|bench|study|run|model|ops|core)/|omp\.h|pthread\.h|stdlib\.h' simd/*.c simd/*.h)
+grep -nE '#include "(cli|bench|study|run|formats|model|ops|core)/|omp\.h|pthread\.h|stdlib\.h' simd/*.c simd/*.h)
 check "includes against the direction of the layers" "$wrong"
 check "OpenMP outside core/parallel.c" \
   "$(grep -nE '#pragma omp|omp\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/parallel.c')"
 check "libnuma outside core/arena.c" "$(grep -n 'numa\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/arena.c')"
 check "the library prints or exits" \
-  "$(grep -nE '(^|[^a-z_v])(printf|puts|putchar|exit|abort)[ ]*\(' src/core/*.c src/ops/*.c src/model/*.c src/run/*.c src/study/*.c bench/*.c |
+  "$(grep -nE '(^|[^a-z_v])(printf|puts|putchar|exit|abort)[ ]*\(' src/core/*.c src/ops/*.c src/model/*.c src/formats/*.c src/run/*.c src/study/*.c bench/*.c |
     grep -vE '_exit\(127\)')"
 check "floats reduced or changed atomically by OpenMP" "$(grep -nE 'omp.*(reduction|atomic)' src/*/*.c)"
 check "fast-math options" "$(grep -rnE -- '-ffast-math|-Ofast|-funsafe' meson.build simd/meson.build src/meson.build)"
