@@ -23,7 +23,10 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
     m->grad = floats(a, n);
     m->m = floats(a, n);
     m->v = floats(a, n);
-    for (int i = 0; (int64_t)1 << i < m->o.accumulation; i++) m->tree[i] = floats(a, n);
+    const int depth = dd_joint_depth(m->o.accumulation, dd_model_micros(m));
+    for (int i = 0; i < depth; i++) m->tree[i] = floats(a, n);
+    for (int i = 0; m->joint && i < m->joint->parts; i++)
+      if (m->joint->part[i].owner != m->joint->rank) m->joint->box[i] = floats(a, dd_joint_box(m->joint));
   }
   for (int64_t l = 0; l < s->L; l++) {
     dd_layer_packs w = {.qkv = packed(a, k, C, 3 * C),
@@ -98,7 +101,7 @@ static int allocate(dd_model *m, const dd_model_options *o, int threads, dd_erro
   m->g.layer = calloc(L, sizeof *m->g.layer);
   if (!m->packs || !m->layer || !m->p.layer || !m->g.layer)
     return dd_fail(err, DD_E_RUNTIME, "out of memory for a model of %d layers", (int)L);
-  return DD_OK;
+  return o->train && o->ranks ? dd_joint_create(&m->joint, o->ranks, o->accumulation, &m->layout, err) : DD_OK;
 }
 
 uint64_t dd_model_bytes(const dd_model_options *o, const dd_kernels *k, int threads) {
@@ -148,6 +151,7 @@ void dd_model_destroy(dd_model *m) {
   dd_arena_destroy(&m->weights);
   dd_arena_destroy(&m->acts);
   dd_layout_destroy(&m->layout);
+  dd_joint_destroy(m->joint);
   free(m->packs);
   free(m->layer);
   free(m->p.layer);

@@ -1,6 +1,7 @@
 /* A GPT and one training step of it (nanoGPT's semantics).
  *
  *   dd_model_forward_backward   per micro-batch: packs weights if they changed, forward, loss, backward, fold
+ *   dd_model_sum_ranks          when other ranks computed some of them
  *   dd_model_update             norm, clip, AdamW
  *   dd_model_losses             forward only, dropout off: evaluation
  *
@@ -12,6 +13,7 @@
 #ifndef DD_MODEL_MODEL_H
 #define DD_MODEL_MODEL_H
 #include "model/params.h"
+#include "model/joint.h"
 #include "ops/ops.h"
 #include "core/arena.h"
 
@@ -32,6 +34,7 @@ typedef struct dd_model_options {
   int recompute;        /* keep no LayerNorm and GELU outputs for the way back, compute them again */
   int train;            /* 0: no gradients, no optimizer state */
   uint64_t seed;
+  dd_ranks *ranks;      /* who share the micro-batches of a step; NULL: alone */
 } dd_model_options;
 
 /* Activations of one layer that backward needs; N = rows (tokens) of a slice. */
@@ -66,7 +69,9 @@ typedef struct dd_model {
   float *dsite, *dwide, *dnarrow, *dqkv, *partial;   /* backward: [N][C], [N][4C], [N][C], [N][3C] */
   float *dres;                                       /* [B*T][C] gradient of the residual stream; at the end of embed */
   double *row_loss, *norm_partial;                   /* [B*T], ... */
-  float *tree[64];                                   /* gradient sums of aligned groups of 2^i micro-batches */
+  float *tree[128];                                  /* sums of micro-batches that wait for their neighbours */
+  int waiting;                                       /* how many do now */
+  dd_joint *joint;                                   /* with other ranks, or NULL */
   int64_t update;                                    /* updates done: t of AdamW's bias correction */
   double beta1_t, beta2_t;                           /* beta^update, by repeated products */
   uint64_t bytes;                                    /* all arenas */
@@ -91,10 +96,16 @@ void dd_model_set_update(dd_model *m, int64_t update, double beta1, double beta2
 void dd_model_fingerprint(const dd_model *m, char hex[33]);
 
 /** One micro-batch. idx, targets: [B][T], ids < V; T that of the options, or all of it within the rows of one slice.
- *  micro: its index in the step, 0.. accumulation-1, in increasing order. step: the optimizer step, address of
+ *  micro: its index in the step, all of dd_model_micros() in increasing order. step: the optimizer step, address of
  *  the masks. *loss: mean cross-entropy. */
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
                                int64_t micro, int64_t step, const dd_dropout_rates *rates, double *loss);
+
+/** The micro-batches of a step that this rank computes: all when alone. */
+dd_range dd_model_micros(const dd_model *m);
+/** After the last of them: the gradient becomes the sum over the micro-batches of all ranks, the same in each; losses
+ *  [accumulation] with those of the own ones filled in becomes all. Nothing to do when alone. */
+int dd_model_sum_ranks(dd_model *m, double *losses, dd_error *err);
 
 typedef struct dd_update {
   double lr, beta1, beta2, eps, weight_decay;

@@ -12,6 +12,10 @@ typedef struct pass {
   int64_t first, count;         /* sequences of the slice */
   dd_dropout_rates rates;
   float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
+  int64_t part; /* first micro-batch of the part that the gradient then is */
+  int joins;    /* sums that the gradient of this micro-batch joins */
+  int waits;    /* the result waits, for others to join it or for the end of the step */
+  int ships;    /* it is the last of this rank's: buckets go to the others as they get ready */
 } pass;
 
 static uint32_t threshold(const pass *s, dd_site site, int64_t layer) {
@@ -142,6 +146,28 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
                         m->partial, more, &below);
 }
 
+/* grad[from, to) joins the sums that wait: the newest lies next to the left, then come those before it. */
+static void join_waiting(dd_ctx *c, dd_model *m, int64_t from, int64_t to, int joins) {
+  dd_enter(c, DD_PHASE_FOLD);
+  DD_FOR(c, i, dd_pieces(to - from, DD_NORM_CHUNK)) {
+    const int64_t at = from + i * DD_NORM_CHUNK, n = dd_min64(DD_NORM_CHUNK, to - at);
+    for (int k = 1; k <= joins; k++) c->k->add(m->grad + at, m->tree[m->waiting - k] + at, m->grad + at, n);
+  }
+  dd_barrier(c);
+}
+
+/* A bucket of this rank's last part is final. */
+static void ship(dd_ctx *c, const pass *s, int bucket) {
+  dd_joint *j = s->m->joint;
+  join_waiting(c, s->m, j->begin[bucket], j->begin[bucket + 1], s->joins);
+  if (c->tid == 0) dd_joint_send(j, s->part, s->m->grad, bucket);
+}
+
+/* After a block, one way or the other. */
+static void between_blocks(dd_ctx *c, const pass *s) {
+  if (s->m->joint && c->tid == 0) dd_joint_poll(s->m->joint);
+}
+
 static const float *block_input(const dd_model *m, int64_t l) { return l ? m->layer[l - 1].out : m->embed; }
 
 static void forward(dd_ctx *c, const pass *s) {
@@ -150,7 +176,10 @@ static void forward(dd_ctx *c, const pass *s) {
   const dd_drop d = drop_at(s, DD_SITE_EMBED, 0);
   dd_embed_forward(c, m->embed, s->idx, m->p.wte, m->p.wpe, s->count, s->T, C, &d);
   dd_barrier(c);
-  for (int64_t l = 0; l < m->o.shape.L; l++) block_forward(c, s, l, block_input(m, l));
+  for (int64_t l = 0; l < m->o.shape.L; l++) {
+    block_forward(c, s, l, block_input(m, l));
+    between_blocks(c, s);
+  }
   dd_layernorm_forward(c, m->lnf, m->lnf_mean, m->lnf_rstd, block_input(m, m->o.shape.L), m->p.lnf_w, m->p.lnf_b, N, C);
   dd_barrier(c);
   dd_matmul(c, m->logits, m->lnf, C, &m->head, N, NULL);
@@ -177,7 +206,12 @@ static void backward(dd_ctx *c, const pass *s) {
   dd_barrier(c);
   dd_layernorm_backward(c, dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
                         m->lnf_mean, m->lnf_rstd, N, C, m->partial, more, &top);
-  for (int64_t l = m->o.shape.L - 1; l >= 0; l--) block_backward(c, s, l, block_input(m, l), dres);
+  for (int64_t l = m->o.shape.L - 1; l >= 0; l--) {
+    block_backward(c, s, l, block_input(m, l), dres);
+    const int bucket = s->ships && s->first + s->count == s->B ? dd_joint_bucket_of(m->joint, l) : -1;
+    if (bucket > 0) ship(c, s, bucket);
+    between_blocks(c, s);
+  }
 }
 
 static void copy_flat(dd_ctx *c, float *dst, const float *src, int64_t n) {
@@ -186,29 +220,6 @@ static void copy_flat(dd_ctx *c, float *dst, const float *src, int64_t n) {
     memcpy(dst + at, src + at, (size_t)dd_min64(DD_NORM_CHUNK, n - at) * sizeof *dst);
   }
   dd_barrier(c);
-}
-
-/* grad = tree[level] + grad: the group that waits there lies to the left. */
-static void join_left(dd_ctx *c, dd_model *m, int level) {
-  dd_accumulate(c, m->tree[level], m->grad, m->layout.floats);
-  dd_barrier(c);
-  copy_flat(c, m->grad, m->tree[level], m->layout.floats);
-}
-
-/* Sum of micro-batches in a fixed binary tree over their index: tree[i] holds the sum of an aligned group of 2^i of
- * them that waits for its neighbour, as the bits of a counter. */
-static void fold_gradient(dd_ctx *c, const pass *s) {
-  dd_model *m = s->m;
-  const int64_t last = m->o.accumulation - 1;
-  int level = 0;
-  for (; s->micro >> level & 1; level++) join_left(c, m, level);
-  if (s->micro < last) {
-    copy_flat(c, m->tree[level], m->grad, m->layout.floats);
-    return;
-  }
-  /* The last one: what still waits are the groups of a number of micro-batches that is no power of two. */
-  for (; (int64_t)1 << level <= last; level++)
-    if (s->micro >> level & 1) join_left(c, m, level);
 }
 
 static void train_team(dd_ctx *c, void *arg) {
@@ -230,12 +241,35 @@ static void train_team(dd_ctx *c, void *arg) {
     /* After the head's share of wte from all slices, as if there were one. */
     dd_embed_backward(c, m->g.wte, m->g.wpe, m->dres, all->idx, all->B, all->T, m->o.shape.S, m->o.shape.C);
     dd_barrier(c);
-    if (m->o.accumulation > 1) fold_gradient(c, all);
+    if (all->ships) ship(c, all, 0);
+    else if (all->joins) join_waiting(c, m, 0, m->layout.floats, all->joins);
+    if (all->waits) copy_flat(c, m->tree[m->waiting - all->joins], m->grad, m->layout.floats);
   }
 }
 
 static pass pass_of(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T) {
   return (pass){.m = m, .idx = idx, .targets = targets, .B = B, .T = T};
+}
+
+static void begin_fold(dd_model *m, pass *s) {
+  const dd_range own = dd_model_micros(m);
+  dd_joint_part part;
+  int is_part;
+  if (s->micro == own.first) {
+    m->waiting = 0;
+    if (m->joint) dd_joint_begin(m->joint);
+  }
+  s->joins = dd_joint_joins(m->o.accumulation, own, s->micro, &part, &is_part);
+  s->part = is_part ? part.first : -1;
+  s->waits = s->micro + 1 < own.end;
+  s->ships = m->joint && !s->waits;
+}
+
+static void end_fold(dd_model *m, const pass *s) {
+  m->waiting -= s->joins;
+  if (!s->waits) return;
+  const float *sum = m->tree[m->waiting++];
+  if (m->joint && s->part >= 0) dd_joint_send(m->joint, s->part, sum, -1);
 }
 
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
@@ -245,9 +279,49 @@ void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *t
   s.step = step;
   s.rates = *rates;
   s.g = (float)(1.0 / ((double)(B * T) * (double)m->o.accumulation));
+  begin_fold(m, &s);
   dd_team_run(m->team, train_team, &s);
+  end_fold(m, &s);
   m->packs_valid = 1;
   *loss = dd_sum_in_order(m->row_loss, B * T) / (double)(B * T);
+}
+
+dd_range dd_model_micros(const dd_model *m) {
+  return m->joint ? m->joint->own : (dd_range){0, m->o.accumulation};
+}
+
+typedef struct upper {
+  dd_model *m;
+  int bucket;
+} upper;
+
+/* The own piece of a bucket: the upper part of the tree, over the parts of all ranks. */
+static void upper_team(dd_ctx *c, void *arg) {
+  const upper *u = arg;
+  const dd_joint *s = u->m->joint;
+  const dd_piece p = dd_joint_piece(s, u->bucket, s->rank);
+  const float *sum = dd_joint_part_data(s, 0, u->bucket);
+  dd_enter(c, DD_PHASE_FOLD);
+  DD_FOR(c, i, dd_pieces(p.n, DD_NORM_CHUNK)) {
+    const int64_t at = i * DD_NORM_CHUNK, n = dd_min64(DD_NORM_CHUNK, p.n - at);
+    for (int k = 0; k < s->parts - 1; k++) {
+      float *left = dd_joint_part_data(s, s->pair[k][0], u->bucket) + at;
+      c->k->add(left, left, dd_joint_part_data(s, s->pair[k][1], u->bucket) + at, n);
+    }
+    if (sum != u->m->grad + p.at) memcpy(u->m->grad + p.at + at, sum + at, (size_t)n * sizeof *sum);
+  }
+}
+
+int dd_model_sum_ranks(dd_model *m, double *losses, dd_error *err) {
+  if (!m->joint) return DD_OK;
+  int rc = dd_joint_losses(m->joint, losses, err);
+  for (int b = m->joint->buckets - 1; b >= 0 && !rc; b--) {
+    rc = dd_joint_arrived(m->joint, b, err);
+    if (rc) break;
+    dd_team_run(m->team, upper_team, &(upper){m, b});
+    rc = dd_joint_publish(m->joint, b, m->grad, err);
+  }
+  return rc ? rc : dd_joint_finish(m->joint, err);
 }
 
 void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T, double *loss) {
