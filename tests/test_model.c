@@ -156,7 +156,7 @@ static const double *mask_of(enum dd_site site, const dd_dropout_rates *p, const
 
 /* tree[i] + x must give x for every x, -0 too, so that grad is that of the last micro-batch alone. */
 static void empty_tree(dd_model *m) {
-  for (int i = 0; (int64_t)1 << i < m->o.accumulation; i++)
+  for (int i = 0; m->tree[i]; i++)
     for (int64_t e = 0; e < m->layout.floats; e++) m->tree[i][e] = -0.f;
 }
 

@@ -30,11 +30,21 @@ int dd_joint_joins(int64_t micros, dd_range range, int64_t i, dd_joint_part *par
   }
 }
 
-int dd_joint_depth(int64_t micros, dd_range range) {
-  int depth = 0, most = 0, is_part;
-  for (int64_t i = range.first; i < range.end - 1; i++) {
-    depth += 1 - dd_joint_joins(micros, range, i, NULL, &is_part);
-    if (depth > most) most = depth;
+int dd_joint_waiting(dd_range range, int64_t i) {
+  int n = 0;
+  for (int64_t at = range.first; at < i; n++) { /* the largest aligned groups */
+    int64_t size = 1;
+    while (!(at & size) && at + 2 * size <= i) size *= 2;
+    at += size;
+  }
+  return n;
+}
+
+int dd_joint_depth(dd_range range) {
+  int most = 0;
+  for (int64_t i = range.first; i < range.end; i++) {
+    const int n = dd_joint_waiting(range, i);
+    if (n > most) most = n;
   }
   return most;
 }

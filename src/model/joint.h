@@ -28,8 +28,9 @@ typedef struct dd_joint_part {
   int owner;     /* rank */
 } dd_joint_part;
 int dd_joint_joins(int64_t micros, dd_range range, int64_t i, dd_joint_part *part, int *is_part);
-/** Sums that wait at the same time, parts included but for the last. */
-int dd_joint_depth(int64_t micros, dd_range range);
+/** Sums that wait when micro-batch i of a range begins, parts included; and the most there are at any time. */
+int dd_joint_waiting(dd_range range, int64_t i);
+int dd_joint_depth(dd_range range);
 
 typedef struct dd_piece { /* of a flat array, in floats */
   int64_t at, n;

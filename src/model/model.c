@@ -23,7 +23,7 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
     m->grad = floats(a, n);
     m->m = floats(a, n);
     m->v = floats(a, n);
-    const int depth = dd_joint_depth(m->o.accumulation, dd_model_micros(m));
+    const int depth = dd_joint_depth(dd_model_micros(m));
     for (int i = 0; i < depth; i++) m->tree[i] = floats(a, n);
     for (int i = 0; m->joint && i < m->joint->parts; i++)
       if (m->joint->part[i].owner != m->joint->rank) m->joint->box[i] = floats(a, dd_joint_box(m->joint));

@@ -70,7 +70,6 @@ typedef struct dd_model {
   float *dres;                                       /* [B*T][C] gradient of the residual stream; at the end of embed */
   double *row_loss, *norm_partial;                   /* [B*T], ... */
   float *tree[128];                                  /* sums of micro-batches that wait for their neighbours */
-  int waiting;                                       /* how many do now */
   dd_joint *joint;                                   /* with other ranks, or NULL */
   int64_t update;                                    /* updates done: t of AdamW's bias correction */
   double beta1_t, beta2_t;                           /* beta^update, by repeated products */

@@ -13,7 +13,8 @@ typedef struct pass {
   dd_dropout_rates rates;
   float g; /* gradient of the objective per row: 1 / (rows * accumulation); 0: forward only */
   int64_t part; /* first micro-batch of the part that the gradient then is */
-  int joins;    /* sums that the gradient of this micro-batch joins */
+  int waiting;  /* sums that wait before it */
+  int joins;    /* those that the gradient of this micro-batch joins */
   int waits;    /* the result waits, for others to join it or for the end of the step */
   int ships;    /* it is the last of this rank's: buckets go to the others as they get ready */
 } pass;
@@ -147,11 +148,12 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
 }
 
 /* grad[from, to) joins the sums that wait: the newest lies next to the left, then come those before it. */
-static void join_waiting(dd_ctx *c, dd_model *m, int64_t from, int64_t to, int joins) {
+static void join_waiting(dd_ctx *c, const pass *s, int64_t from, int64_t to) {
+  const dd_model *m = s->m;
   dd_enter(c, DD_PHASE_FOLD);
   DD_FOR(c, i, dd_pieces(to - from, DD_NORM_CHUNK)) {
     const int64_t at = from + i * DD_NORM_CHUNK, n = dd_min64(DD_NORM_CHUNK, to - at);
-    for (int k = 1; k <= joins; k++) c->k->add(m->grad + at, m->tree[m->waiting - k] + at, m->grad + at, n);
+    for (int k = 1; k <= s->joins; k++) c->k->add(m->grad + at, m->tree[s->waiting - k] + at, m->grad + at, n);
   }
   dd_barrier(c);
 }
@@ -159,7 +161,7 @@ static void join_waiting(dd_ctx *c, dd_model *m, int64_t from, int64_t to, int j
 /* A bucket of this rank's last part is final. */
 static void ship(dd_ctx *c, const pass *s, int bucket) {
   dd_joint *j = s->m->joint;
-  join_waiting(c, s->m, j->begin[bucket], j->begin[bucket + 1], s->joins);
+  join_waiting(c, s, j->begin[bucket], j->begin[bucket + 1]);
   if (c->tid == 0) dd_joint_send(j, s->part, s->m->grad, bucket);
 }
 
@@ -242,8 +244,8 @@ static void train_team(dd_ctx *c, void *arg) {
     dd_embed_backward(c, m->g.wte, m->g.wpe, m->dres, all->idx, all->B, all->T, m->o.shape.S, m->o.shape.C);
     dd_barrier(c);
     if (all->ships) ship(c, all, 0);
-    else if (all->joins) join_waiting(c, m, 0, m->layout.floats, all->joins);
-    if (all->waits) copy_flat(c, m->tree[m->waiting - all->joins], m->grad, m->layout.floats);
+    else if (all->joins) join_waiting(c, all, 0, m->layout.floats);
+    if (all->waits) copy_flat(c, m->tree[all->waiting - all->joins], m->grad, m->layout.floats);
   }
 }
 
@@ -255,10 +257,8 @@ static void begin_fold(dd_model *m, pass *s) {
   const dd_range own = dd_model_micros(m);
   dd_joint_part part;
   int is_part;
-  if (s->micro == own.first) {
-    m->waiting = 0;
-    if (m->joint) dd_joint_begin(m->joint);
-  }
+  if (m->joint && s->micro == own.first) dd_joint_begin(m->joint);
+  s->waiting = dd_joint_waiting(own, s->micro);
   s->joins = dd_joint_joins(m->o.accumulation, own, s->micro, &part, &is_part);
   s->part = is_part ? part.first : -1;
   s->waits = s->micro + 1 < own.end;
@@ -266,10 +266,8 @@ static void begin_fold(dd_model *m, pass *s) {
 }
 
 static void end_fold(dd_model *m, const pass *s) {
-  m->waiting -= s->joins;
-  if (!s->waits) return;
-  const float *sum = m->tree[m->waiting++];
-  if (m->joint && s->part >= 0) dd_joint_send(m->joint, s->part, sum, -1);
+  if (m->joint && s->waits && s->part >= 0)
+    dd_joint_send(m->joint, s->part, m->tree[s->waiting - s->joins], -1);
 }
 
 void dd_model_forward_backward(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T,
