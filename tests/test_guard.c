@@ -93,7 +93,7 @@ static void open_job(harness *h, const char *name, const char *how, const char *
   if (how) set(s, how, "true");
   *h = (harness){.stop_at = -1};
   callbacks = (dd_callbacks){.user = h, .message = message, .should_stop = should_stop};
-  if (dd_job_open(&h->j, s, &callbacks, &err)) fail_msg("%s", err.message);
+  if (dd_job_open(&h->j, NULL, s, &callbacks, &err)) fail_msg("%s", err.message);
   h->j.meddle = meddle;
   h->j.meddle_user = h;
   dd_settings_destroy(s);

@@ -42,6 +42,7 @@ struct dd_cli {
   dd_color_mode color;
   dd_progress progress;
   int out_errno;         /* first failure to write stdout, 0 when none */
+  bool silent;           /* another rank than 0: that one speaks */
   bool stop_announced;
   bool escape_text;      /* stdout is a terminal: generated control bytes are not for it */
   bool after_c2;         /* see write_text */
@@ -98,6 +99,8 @@ void dd_help_command(FILE *out, const dd_command *command, int width);
 int dd_terminal_width(int fd);
 
 /* ---- progress.c ---- */
+/** DD_E_USAGE when this process is one of several ranks and its command cannot be. */
+int dd_cli_check_launch(const dd_cli *cli, dd_error *err);
 void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose);
 void dd_progress_message(dd_progress *p, dd_level level, const char *text);
 void dd_progress_phase(dd_progress *p, const char *what, int64_t done, int64_t total);

@@ -1,6 +1,7 @@
 /* The commands: call the library, report what it says, turn its status into the exit code. */
 #include "bench/bench.h"
 #include "cli/cli.h"
+#include "run/train.h"
 #include "study/analysis.h"
 #include "study/tables.h"
 #include <errno.h>
@@ -152,8 +153,8 @@ static void on_check(void *user, const dd_check_record *r) { dd_cli_check(user, 
 
 static int on_should_stop(void *user) {
   dd_cli *cli = user;
-  dd_progress_tick(&cli->progress);
-  if (stop_requested && !cli->stop_announced) {
+  if (!cli->silent) dd_progress_tick(&cli->progress);
+  if (stop_requested && !cli->stop_announced && !cli->silent) {
     cli->stop_announced = true;
     const unsigned use = cli->command->use;
     dd_progress_message(&cli->progress, DD_INFO,
@@ -272,18 +273,36 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
 
 /* ---- commands ---- */
 
-static int run_train(dd_cli *cli, dd_error *err) {
+static int train_over(dd_cli *cli, dd_ranks *ranks, dd_error *err) {
   dd_train_result r = {0};
   dd_callbacks cb = callbacks_of(cli);
   /* A resumed run takes from its own configuration what was not given: only dd_train can check the sum. */
   int rc = cli->settings->resume || cli->settings->auto_resume ? DD_OK : dd_settings_check(cli->settings, err);
-  if (rc) return rc;
-  echo_settings(cli);
+  if (!rc && !cli->silent) echo_settings(cli);
   catch_signals();
-  rc = dd_train(cli->settings, &cb, &r, err);
+  if (!rc) rc = dd_train_over(ranks, cli->settings, &cb, &r, err);
+  else rc = dd_ranks_agree(ranks, rc, NULL, 0, err); /* the others wait for it */
+  if (cli->silent) return rc;
   dd_progress_clear(&cli->progress);
   if (r.fingerprint[0]) report_train(cli, &r, rc); /* none after --dry-run or an early error */
   return rc;
+}
+
+/* Failures that all ranks know of are told by rank 0 and are its exit code; others end them all. */
+static int run_train(dd_cli *cli, dd_error *err) {
+  dd_ranks *ranks;
+  cli->silent = dd_ranks_launch().rank > 0;
+  int rc = dd_ranks_open(&ranks, err);
+  if (!rc) rc = train_over(cli, ranks, err);
+  if (!ranks) return rc;
+  if (rc && !dd_ranks_agreed(ranks) && !cli->settings->dry_run) {
+    cli->silent = !dd_ranks_speaks(ranks);
+    dd_report_error(cli, "dd-cpu", rc, err);
+    out_flush(cli);
+    dd_ranks_abort(ranks, rc);
+  }
+  dd_ranks_close(ranks);
+  return cli->silent ? DD_OK : rc;
 }
 
 static int need_run(const dd_cli *cli, dd_error *err) {
@@ -543,6 +562,7 @@ const dd_command *dd_command_find(const char *name) {
 void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *err) {
   const char *label = rc == DD_E_STOPPED ? "stopped" : "error";
   FILE *out = cli->progress.stream;
+  if (cli->silent) return;
   dd_progress_clear(&cli->progress);
   fprintf(out, cli->progress.color && rc != DD_E_STOPPED ? "%s: \033[1;31m%s:\033[0m " : "%s: %s: ", program, label);
   for (const unsigned char *c = (const unsigned char *)err->message; *c; c++)
@@ -556,7 +576,9 @@ void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *e
 int dd_command_execute(dd_cli *cli, const char *program) {
   dd_error err = {0};
   cli->escape_text = isatty(STDOUT_FILENO) && !cli->json;
-  int rc = cli->command->run(cli, &err);
+  int rc = dd_cli_check_launch(cli, &err);
+  cli->silent = rc && dd_ranks_launch().rank > 0;
+  if (!rc) rc = cli->command->run(cli, &err);
   if (rc && !err.message[0]) snprintf(err.message, sizeof err.message, "%s failed", cli->command->name);
   out_flush(cli);
   /* What failed because nobody reads is told as that. */

@@ -1,5 +1,6 @@
 /* dd-cpu: find the command, parse its options, run it. */
 #include "cli/cli.h"
+#include "core/ranks.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
@@ -67,6 +68,7 @@ static int run_command(const dd_command *command, int argc, char **argv) {
     return DD_E_RUNTIME;
   }
   int rc = dd_args_parse(&cli, argc, argv, &err);
+  cli.silent = rc && dd_ranks_launch().rank > 0; /* rank 0 was given the same */
   dd_progress_init(&cli.progress, stderr, cli.color, cli.quiet, cli.verbose);
   if (!rc && cli.help) rc = help(command->name);
   else if (!rc) rc = dd_command_execute(&cli, "dd-cpu");

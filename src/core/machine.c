@@ -206,6 +206,10 @@ static int env_count(const char *name) {
 }
 
 int dd_machine_threads(int64_t asked, char *why, size_t size) {
+  return dd_machine_threads_shared(asked, 1, why, size);
+}
+
+int dd_machine_threads_shared(int64_t asked, int sharing, char *why, size_t size) {
   if (asked > 0) {
     snprintf(why, size, "asked for");
     return (int)(asked > 65536 ? 65536 : asked);
@@ -229,6 +233,11 @@ int dd_machine_threads(int64_t asked, char *why, size_t size) {
   if (quota > 0 && quota < n) {
     n = quota >= 1 ? (int)quota : 1;
     snprintf(why, size, "cgroup quota of %.2f processors", quota);
+  }
+  if (sharing > 1) {
+    const size_t end = strlen(why);
+    snprintf(why + end, size - end, ", shared by %d ranks", sharing);
+    n = n > sharing ? n / sharing : 1;
   }
   return n;
 }

@@ -11,6 +11,8 @@ int dd_machine_cpus(void);
 /** Thread count to use. asked > 0 wins; else OMP_NUM_THREADS, SLURM_CPUS_PER_TASK; else the minimum of affinity mask,
  *  cgroup quota (rounded down, at least 1) and physical cores. why[size]: the reason, for people. */
 int dd_machine_threads(int64_t asked, char *why, size_t size);
+/** The same for one of `sharing` processes that have the same processors. */
+int dd_machine_threads_shared(int64_t asked, int sharing, char *why, size_t size);
 /** The cgroup quota in processors (v2 cpu.max or v1), 0 when there is none. root: "" or a test tree. */
 double dd_machine_quota(const char *root);
 /** Physical cores among the processors of the affinity mask (sysfs topology), 0 when not known. */

@@ -147,7 +147,7 @@ static void introduce(hello *h) {
   sched_getaffinity(0, sizeof h->cpus, &h->cpus);
 }
 
-static int same_host(const dd_ranks *r, int i) { return strcmp(r->who[i].host, r->who[r->rank].host) == 0; }
+int dd_ranks_same_host(const dd_ranks *r, int i) { return !r || strcmp(r->who[i].host, r->who[r->rank].host) == 0; }
 
 static int meet(dd_ranks *r, dd_error *err) {
   static_assert(sizeof(hello) % 4 == 0, "exchanged in words");
@@ -159,7 +159,7 @@ static int meet(dd_ranks *r, dd_error *err) {
     h->version[sizeof h->version - 1] = h->host[sizeof h->host - 1] = '\0';
     snprintf(r->names + i * NAME_SIZE, NAME_SIZE, "rank %d on %s", i, h->host);
     /* processes in other containers have numbers that mean nothing here */
-    r->watched[i] = i != r->rank && same_host(r, i) && h->began && process_began(h->pid) == h->began;
+    r->watched[i] = i != r->rank && dd_ranks_same_host(r, i) && h->began && process_began(h->pid) == h->began;
   }
   for (int i = 1; i < r->size; i++) {
     const hello *a = r->who, *b = r->who + i;
@@ -235,7 +235,7 @@ void dd_ranks_crowded(dd_ranks *r, int crowded) {
 
 int dd_ranks_local(const dd_ranks *r) {
   int n = !r;
-  for (int i = 0; r && i < r->size; i++) n += same_host(r, i);
+  for (int i = 0; r && i < r->size; i++) n += dd_ranks_same_host(r, i);
   return n;
 }
 
@@ -244,7 +244,7 @@ int dd_ranks_sharing(const dd_ranks *r) {
   cpu_set_t both;
   for (int i = 0; r && i < r->size; i++) {
     CPU_AND(&both, &r->who[i].cpus, &r->who[r->rank].cpus);
-    n += same_host(r, i) && CPU_COUNT(&both) > 0;
+    n += dd_ranks_same_host(r, i) && CPU_COUNT(&both) > 0;
   }
   return n > 0 ? n : 1;
 }
@@ -254,7 +254,7 @@ int dd_ranks_local_cpus(const dd_ranks *r) {
   CPU_ZERO(&all);
   if (!r) return dd_machine_cpus();
   for (int i = 0; i < r->size; i++)
-    if (same_host(r, i)) CPU_OR(&all, &all, &r->who[i].cpus);
+    if (dd_ranks_same_host(r, i)) CPU_OR(&all, &all, &r->who[i].cpus);
   return CPU_COUNT(&all);
 }
 
@@ -270,7 +270,7 @@ int dd_ranks_hosts(const dd_ranks *r) {
 
 int dd_ranks_speaks(const dd_ranks *r) {
   for (int i = 0; r && i < r->rank; i++)
-    if (same_host(r, i) && i != r->lost) return 0;
+    if (dd_ranks_same_host(r, i) && i != r->lost) return 0;
   return 1;
 }
 

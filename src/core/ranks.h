@@ -32,6 +32,8 @@ int dd_ranks_size(const dd_ranks *r);
 /** Ranks of this machine, this one included; and how many of them may use one of its processors. */
 int dd_ranks_local(const dd_ranks *r);
 int dd_ranks_sharing(const dd_ranks *r);
+/** Is this rank on the machine of the caller's? */
+int dd_ranks_same_host(const dd_ranks *r, int rank);
 /** Different machines. */
 int dd_ranks_hosts(const dd_ranks *r);
 /** Processors that the ranks of this machine may use together. */

@@ -16,9 +16,9 @@ static MPI_Request request_of(const uint64_t *handle) {
   return q;
 }
 
-static int keep(int status, MPI_Request q, uint64_t *handle) {
+static int keep(int status, const MPI_Request *q, uint64_t *handle) {
   *handle = 0;
-  memcpy(handle, &q, sizeof q);
+  memcpy(handle, q, sizeof *q);
   return status;
 }
 
@@ -55,28 +55,28 @@ static void describe(int status, char *out, size_t size) {
 
 static int start_send(const void *data, size_t bytes, int to, int tag, uint64_t *handle) {
   MPI_Request q = MPI_REQUEST_NULL;
-  return keep(MPI_Isend(data, (int)bytes, MPI_BYTE, to, tag, MPI_COMM_WORLD, &q), q, handle);
+  return keep(MPI_Isend(data, (int)bytes, MPI_BYTE, to, tag, MPI_COMM_WORLD, &q), &q, handle);
 }
 
 static int start_receive(void *data, size_t bytes, int from, int tag, uint64_t *handle) {
   MPI_Request q = MPI_REQUEST_NULL;
-  return keep(MPI_Irecv(data, (int)bytes, MPI_BYTE, from, tag, MPI_COMM_WORLD, &q), q, handle);
+  return keep(MPI_Irecv(data, (int)bytes, MPI_BYTE, from, tag, MPI_COMM_WORLD, &q), &q, handle);
 }
 
 static int start_broadcast(void *data, size_t bytes, int from, uint64_t *handle) {
   MPI_Request q = MPI_REQUEST_NULL;
-  return keep(MPI_Ibcast(data, (int)bytes, MPI_BYTE, from, MPI_COMM_WORLD, &q), q, handle);
+  return keep(MPI_Ibcast(data, (int)bytes, MPI_BYTE, from, MPI_COMM_WORLD, &q), &q, handle);
 }
 
 static int start_gather(void *data, const int *words, const int *offsets, uint64_t *handle) {
   MPI_Request q = MPI_REQUEST_NULL;
   return keep(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, words, offsets, MPI_UINT32_T, MPI_COMM_WORLD, &q),
-              q, handle);
+              &q, handle);
 }
 
 static int test(uint64_t *handle, int *done) {
   MPI_Request q = request_of(handle);
-  return keep(MPI_Test(&q, done, MPI_STATUS_IGNORE), q, handle);
+  return keep(MPI_Test(&q, done, MPI_STATUS_IGNORE), &q, handle);
 }
 
 __attribute__((visibility("default"))) const dd_ranks_plugin dd_ranks_plugin_table = {

@@ -140,6 +140,7 @@ int dd_joint_create(dd_joint **out, dd_ranks *ranks, int64_t micros, const dd_la
   s->layer = take(L, sizeof *s->layer, &missing);
   s->box = take(P, sizeof *s->box, &missing);
   s->data = take(P, sizeof *s->data, &missing);
+  s->sent = take(L * P, sizeof *s->sent, &missing);
   s->in = take(L * P, sizeof *s->in, &missing);
   s->out = take(L * P * R, sizeof *s->out, &missing);
   s->all = take(L + 1, sizeof *s->all, &missing);
@@ -161,8 +162,8 @@ int dd_joint_create(dd_joint **out, dd_ranks *ranks, int64_t micros, const dd_la
 
 void dd_joint_destroy(dd_joint *s) {
   if (!s) return;
-  void *const all[] = {s->part, s->pair, s->begin,  s->layer,  s->box, (void *)s->data, s->in, s->out,
-                       s->all,  s->counts, s->offsets, s};
+  void *const all[] = {s->part, s->pair, s->begin,  s->layer,  s->box, (void *)s->data, s->sent, s->in,
+                       s->out,  s->all,  s->counts, s->offsets, s};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
 
@@ -194,6 +195,7 @@ int dd_joint_bucket_of(const dd_joint *s, int64_t layer) {
 
 void dd_joint_begin(dd_joint *s) {
   s->begun = 1;
+  memset(s->sent, 0, (size_t)(s->buckets * s->parts));
   for (int b = s->buckets - 1; b >= 0 && !s->rc; b--) {
     const dd_piece p = dd_joint_piece(s, b, s->rank);
     for (int k = 0; k < s->parts && p.n > 0 && !s->rc; k++) {
@@ -209,7 +211,8 @@ void dd_joint_send(dd_joint *s, int64_t first, const float *flat, int bucket) {
   while (s->part[k].first != first) k++; /* there is one */
   s->data[k] = flat;
   for (int b = s->buckets - 1; b >= 0; b--) {
-    if (bucket >= 0 && b != bucket) continue;
+    if ((bucket >= 0 && b != bucket) || s->sent[b * s->parts + k]) continue;
+    s->sent[b * s->parts + k] = 1;
     for (int i = 1; i < s->size && !s->rc; i++) {
       const int to = (s->rank + i) % s->size; /* not everybody to the same one first */
       const dd_piece p = dd_joint_piece(s, b, to);
@@ -262,6 +265,15 @@ int dd_joint_losses(dd_joint *s, double *losses, dd_error *err) {
   }
   const int rc = status(s, err);
   return rc ? rc : dd_ranks_gather(s->ranks, losses, counts, offsets, s->all + s->buckets, err);
+}
+
+int dd_joint_abandon(dd_joint *s, const float *flat, dd_error *err) {
+  int rc = DD_OK;
+  for (int k = 0; k < s->parts; k++)
+    if (s->part[k].owner == s->rank) dd_joint_send(s, s->part[k].first, flat, -1);
+  for (int b = 0; b < s->buckets && !rc; b++) rc = dd_joint_arrived(s, b, err);
+  s->begun = 0;
+  return rc;
 }
 
 int dd_joint_finish(dd_joint *s, dd_error *err) {

@@ -49,6 +49,7 @@ typedef struct dd_joint {
   int64_t *layer; /* [buckets] */
   float **box;    /* [parts] what arrives of other ranks' parts, dd_joint_box floats each; set by the owner of share */
   const float **data; /* [parts] where the own ones are */
+  char *sent;                 /* [buckets][parts] in this step */
   dd_request *in, *out, *all; /* [buckets][parts], [buckets][parts][size], [buckets + 1] */
   int *counts, *offsets;      /* [buckets + 1][size] of gathers */
   int begun, rc;
@@ -78,5 +79,8 @@ int dd_joint_arrived(dd_joint *s, int bucket, dd_error *err);
 int dd_joint_publish(dd_joint *s, int bucket, float *flat, dd_error *err);
 /** losses: [micros], those of the own range filled in; all are when dd_joint_finish returns. */
 int dd_joint_losses(dd_joint *s, double *losses, dd_error *err);
+/** When a step ends early, in all ranks: send the parts that are not made yet, whatever is in flat, so that nothing stays
+ *  expected. */
+int dd_joint_abandon(dd_joint *s, const float *flat, dd_error *err);
 int dd_joint_finish(dd_joint *s, dd_error *err);
 #endif

@@ -106,6 +106,9 @@ dd_range dd_model_micros(const dd_model *m);
  *  [accumulation] with those of the own ones filled in becomes all. Nothing to do when alone. */
 int dd_model_sum_ranks(dd_model *m, double *losses, dd_error *err);
 
+/** Instead of it, when the step ends before the last of them: exchange what is expected, to no use. */
+int dd_model_abandon_ranks(dd_model *m, dd_error *err);
+
 typedef struct dd_update {
   double lr, beta1, beta2, eps, weight_decay;
   double clip; /* largest norm, 0: none */

@@ -322,6 +322,10 @@ int dd_model_sum_ranks(dd_model *m, double *losses, dd_error *err) {
   return rc ? rc : dd_joint_finish(m->joint, err);
 }
 
+int dd_model_abandon_ranks(dd_model *m, dd_error *err) {
+  return m->joint ? dd_joint_abandon(m->joint, m->grad, err) : DD_OK;
+}
+
 void dd_model_losses(dd_model *m, const int32_t *idx, const int32_t *targets, int64_t B, int64_t T, double *loss) {
   pass s = pass_of(m, idx, targets, B, T);
   dd_team_run(m->team, train_team, &s);

@@ -1,4 +1,4 @@
-#include "run/evaluate.h"
+#include "run/crew.h"
 #include "core/philox.h"
 #include <stdlib.h>
 
@@ -7,13 +7,16 @@ static int create(dd_evaluator *e, dd_error *err) {
   e->idx = malloc(N * sizeof *e->idx);
   e->targets = malloc(N * sizeof *e->targets);
   e->loss = malloc(N * sizeof *e->loss);
-  if (e->idx && e->targets && e->loss) return DD_OK;
+  const size_t others = (size_t)dd_ranks_size(e->ranks) - 1;
+  e->others = dd_ranks_rank(e->ranks) ? NULL : malloc((others ? others : 1) * N * sizeof *e->others);
+  e->requests = calloc(others + 1, sizeof *e->requests);
+  if (e->idx && e->targets && e->loss && e->requests && (e->others || dd_ranks_rank(e->ranks))) return DD_OK;
   dd_evaluator_destroy(e);
   return dd_fail(err, DD_E_RUNTIME, "out of memory for evaluation");
 }
 
 int dd_evaluator_create(dd_evaluator *e, dd_model *m, const dd_callbacks *cb, dd_error *err) {
-  *e = (dd_evaluator){.m = m, .B = m->o.B, .T = m->o.T, .seed = m->o.seed, .cb = cb};
+  *e = (dd_evaluator){.m = m, .B = m->o.B, .T = m->o.T, .seed = m->o.seed, .cb = cb, .ranks = m->o.ranks};
   return create(e, err);
 }
 
@@ -27,6 +30,8 @@ void dd_evaluator_destroy(dd_evaluator *e) {
   free(e->idx);
   free(e->targets);
   free(e->loss);
+  free(e->others);
+  free(e->requests);
   *e = (dd_evaluator){0};
 }
 
@@ -55,21 +60,69 @@ static int64_t start_of(const dd_evaluator *e, const plan *p, int64_t i) {
   return dd_philox_below(x, p->n - p->T);
 }
 
-/* Adds the losses of all windows to *sum in order. */
-static int run_plan(dd_evaluator *e, const plan *p, double *sum, dd_error *err) {
-  const int64_t B = e->B;
-  for (int64_t w = 0; w < p->windows; w += B) {
-    const int64_t b_n = p->windows - w < B ? p->windows - w : B;
-    for (int64_t b = 0; b < b_n; b++) put_window(e, b, p->T, p->tok + start_of(e, p, w + b));
-    if (e->g) dd_infer_losses(e->g, e->idx, e->targets, p->T, e->loss);
-    else dd_model_losses(e->m, e->idx, e->targets, b_n, p->T, e->loss);
-    for (int64_t i = 0; i < b_n * p->T; i++) *sum += e->loss[i];
-    if (e->cb && e->cb->phase) e->cb->phase(e->cb->user, "evaluate", w + b_n, p->windows);
-    const int ask = dd_should_stop(e->cb);
-    if (ask == 2) e->save_asked = 1;
-    if (ask == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request while evaluating");
+static int64_t windows_in(const dd_evaluator *e, const plan *p, int64_t batch) {
+  const int64_t left = p->windows - batch * e->B;
+  return left < 0 ? 0 : left < e->B ? left : e->B;
+}
+
+enum { LOSS_TAG = 32000 };
+
+/* Rank 0: the losses of the round's other batches arrive while it computes its own. */
+static int expect(dd_evaluator *e, const plan *p, int64_t first, dd_error *err) {
+  int rc = DD_OK;
+  for (int r = 1; r < dd_ranks_size(e->ranks) && !rc; r++) {
+    const int64_t n = windows_in(e, p, first + r) * p->T;
+    if (n > 0)
+      rc = dd_ranks_receive(e->ranks, e->others + (r - 1) * e->B * e->T, (size_t)n * sizeof *e->others, r, LOSS_TAG,
+                            e->requests + r, err);
   }
-  return DD_OK;
+  return rc;
+}
+
+static int compute(dd_evaluator *e, const plan *p, int64_t batch, dd_error *err) {
+  const int64_t n = windows_in(e, p, batch);
+  if (e->ranks) { /* what was sent last must be gone */
+    const int rc = dd_ranks_wait(e->ranks, e->requests, 1, err);
+    if (rc) return rc;
+  }
+  for (int64_t b = 0; b < n; b++) put_window(e, b, p->T, p->tok + start_of(e, p, batch * e->B + b));
+  if (e->g) dd_infer_losses(e->g, e->idx, e->targets, p->T, e->loss);
+  else if (n) dd_model_losses(e->m, e->idx, e->targets, n, p->T, e->loss);
+  if (!n || !dd_ranks_rank(e->ranks)) return DD_OK;
+  return dd_ranks_send(e->ranks, e->loss, (size_t)(n * p->T) * sizeof *e->loss, 0, LOSS_TAG, e->requests, err);
+}
+
+/* Stop requests between rounds; with other ranks when they agree. */
+static int poll(dd_evaluator *e, int64_t at, dd_error *err) {
+  int ask = dd_should_stop(e->cb), rc = DD_OK;
+  if (e->ranks) rc = dd_crew_ask(e->job, at == 0, &ask, at, err);
+  if (rc) return rc;
+  if (ask == 2) e->save_asked = 1;
+  return ask == 1 ? dd_fail(err, DD_E_STOPPED, "stopped on request while evaluating") : DD_OK;
+}
+
+/* Adds the losses of all windows to *sum in order: rank r computes batches r, r + ranks, ..., rank 0 adds. */
+static int run_plan(dd_evaluator *e, const plan *p, double *sum, dd_error *err) {
+  const int R = dd_ranks_size(e->ranks), rank = dd_ranks_rank(e->ranks);
+  const int64_t batches = dd_pieces(p->windows, e->B);
+  int rc = e->ranks ? poll(e, 0, err) : DD_OK;
+  for (int64_t first = 0; first < batches && !rc; first += R) {
+    if (!rank) rc = expect(e, p, first, err);
+    if (!rc) rc = compute(e, p, first + rank, err);
+    for (int r = 0; r < R && !rank && !rc; r++) {
+      const int64_t n = windows_in(e, p, first + r) * p->T;
+      if (r && n > 0) rc = dd_ranks_wait(e->ranks, e->requests + r, 1, err);
+      const double *loss = r ? e->others + (r - 1) * e->B * e->T : e->loss;
+      for (int64_t i = 0; i < n && !rc; i++) *sum += loss[i];
+    }
+    if (rc) return rc;
+    const int64_t done = dd_min64((first + R) * e->B, p->windows);
+    if (e->cb && e->cb->phase) e->cb->phase(e->cb->user, "evaluate", done, p->windows);
+    rc = poll(e, first + R, err);
+  }
+  if (!rc && e->ranks) rc = dd_ranks_wait(e->ranks, e->requests, 1, err);
+  if (!rc) rc = dd_ranks_broadcast(e->ranks, sum, sizeof *sum, 0, err);
+  return rc;
 }
 
 int dd_evaluate_all(dd_evaluator *e, const uint16_t *tok, int64_t n, double *mean, dd_error *err) {

@@ -11,6 +11,10 @@ typedef struct dd_evaluator {
   const dd_callbacks *cb;
   int32_t *idx, *targets; /* [B][T] */
   double *loss;           /* [B*T] */
+  double *others;         /* [ranks - 1][B*T] of other ranks, in rank 0 */
+  dd_request *requests;   /* [ranks] */
+  dd_ranks *ranks;        /* who share the batches, NULL: alone */
+  struct dd_job *job;     /* with ranks: agrees on requests */
   int save_asked;         /* should_stop said 2 in passing: save when the evaluation is done */
 } dd_evaluator;
 
@@ -20,7 +24,7 @@ int dd_evaluator_create_infer(dd_evaluator *e, dd_infer *g, const dd_callbacks *
 void dd_evaluator_destroy(dd_evaluator *e);
 
 /** Mean loss over every one of the n-1 predictions in tok[n]: consecutive windows of T tokens, a shorter one at the
- * end. The sum runs in token order, so the batch size does not change it. DD_E_STOPPED when should_stop asked for it.
+ * end. The sum runs in token order, so neither batch size nor ranks change it. DD_E_STOPPED when should_stop asked for it.
  */
 int dd_evaluate_all(dd_evaluator *e, const uint16_t *tok, int64_t n, double *mean, dd_error *err);
 /** Mean over `windows` windows of T tokens spread evenly over tok[n]: fixed training text. */

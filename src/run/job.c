@@ -1,5 +1,5 @@
 /* Everything around the training loop: settings of a new or resumed run, data, machine, memory, run directory. */
-#include "run/train.h"
+#include "run/crew.h"
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/number.h"
@@ -98,7 +98,8 @@ static dd_model_options model_options(const dd_job *j) {
                             .slice = s->slice,
                             .recompute = s->recompute,
                             .train = 1,
-                            .seed = s->seed};
+                            .seed = s->seed,
+                            .ranks = j->ranks};
 }
 
 static void peak_team(dd_ctx *c, void *arg) { ((double *)arg)[c->tid] = dd_machine_peak(c->k, 15); }
@@ -132,7 +133,8 @@ static int estimate(dd_job *j, dd_error *err) {
   const double evals = (double)(s->max_iters / s->eval_interval + 1);
   const double eval_tokens = s->eval_iters ? 2.0 * (double)(s->eval_iters * o.B * o.T) : 2.0 * (double)j->data->n_val;
   /* Seven tenths of the peak, forward passes a third of a step: between what large and small models reach. */
-  const double seconds = per_token * (tokens + evals * eval_tokens / 3) / (0.7 * j->peak);
+  const int ranks = dd_ranks_size(j->ranks), local = dd_ranks_local(j->ranks);
+  const double seconds = per_token * (tokens + evals * eval_tokens / 3) / (0.7 * j->peak * ranks);
   dd_layout l;
   int rc = dd_layout_create(&l, &o.shape, err);
   if (rc) return rc;
@@ -149,11 +151,11 @@ static int estimate(dd_job *j, dd_error *err) {
   dd_layout_destroy(&l);
   if (seconds > 3600 && s->preset != DD_PRESET_SMALL && s->preset != DD_PRESET_TINY)
     dd_say(j->cb, DD_INFO, "that is more than an hour; `--preset small` trains nanoGPT's CPU model in minutes");
-  if (left && bytes > left)
+  if (left && bytes * (uint64_t)local > left)
     return dd_fail(err, DD_E_RUNTIME,
                    "this run needs %.3g GB of memory and %.3g GB may be taken; halve --batch-size and double "
                    "--gradient-accumulation-steps, use fewer threads (-t), or raise the limit (ulimit, cgroup)",
-                   (double)bytes / 1e9, (double)left / 1e9);
+                   (double)bytes * local / 1e9, (double)left / 1e9);
   return DD_OK;
 }
 
@@ -161,12 +163,12 @@ static int write_config(dd_job *j, dd_error *err) {
   char cpu[256];
   dd_machine_name(cpu, sizeof cpu);
   json_t *settings = dd_settings_to_json(j->s);
-  json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i}}", "program",
+  json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i, s:i}}", "program",
                         "dd-cpu", "version", dd_version(), "run_id", j->state.run_id, "numerics_version",
                         DD_NUMERICS_VERSION, "settings", settings, "data", "name", j->data->name, "hash",
                         j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
                         "val_tokens", (json_int_t)j->data->n_val, "vocab_size", j->data->vocab_size, "machine", "cpu",
-                        cpu, "tier", j->k->tier, "threads", j->threads);
+                        cpu, "tier", j->k->tier, "threads", j->threads, "ranks", dd_ranks_size(j->ranks));
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
   int rc = dd_rundir_config_write(j->dir, o, err);
   if (!rc) {
@@ -308,7 +310,8 @@ static int open_machine(dd_job *j, dd_error *err) {
   int rc = dd_tier_select(j->s->tier, &j->k, j->tier_why, sizeof j->tier_why, err);
   if (!rc) rc = dd_self_test(j->k, err);
   if (rc) return rc;
-  j->threads = dd_machine_threads(j->s->threads, j->threads_why, sizeof j->threads_why);
+  j->threads = dd_machine_threads_shared(j->s->threads, dd_ranks_sharing(j->ranks), j->threads_why,
+                                         sizeof j->threads_why);
   if ((rc = team_peak(j->k, j->threads, &j->peak, err))) return rc;
   dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier, j->tier_why,
          j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
@@ -323,7 +326,8 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   /* A directory knows how its tokens were made; for a text the run's own vocabulary says it. */
   const char *tokenizer = NULL;
   if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
-  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
+  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer) &&
+           !(dd_ranks_rank(j->ranks) && dd_is_dir(j->s->data))) /* rank 0's finding, not what was asked for */
     tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
   int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
   if (rc) return rc;
@@ -340,14 +344,16 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   return check_data(j, err);
 }
 
-static int open_buffers(dd_job *j, dd_error *err) {
+int dd_job_buffers(dd_job *j, dd_error *err) {
   const dd_model_options o = model_options(j);
   int rc = dd_model_create(&j->m, &o, j->k, j->threads, err);
   if (!rc) rc = dd_evaluator_create(&j->evaluator, j->m, j->cb, err);
+  j->evaluator.job = j;
   if (rc) return rc;
   j->idx = malloc((size_t)(o.B * o.T) * sizeof *j->idx);
   j->targets = malloc((size_t)(o.B * o.T) * sizeof *j->targets);
-  if (!j->idx || !j->targets) return dd_fail(err, DD_E_RUNTIME, "out of memory for a batch");
+  j->losses = calloc((size_t)o.accumulation, sizeof *j->losses);
+  if (!j->idx || !j->targets || !j->losses) return dd_fail(err, DD_E_RUNTIME, "out of memory for a batch");
   return DD_OK;
 }
 
@@ -368,6 +374,12 @@ static void decide_resume(const dd_job *j, dd_settings *given) {
   else given->resume = true;
 }
 
+int dd_job_prepare(dd_job *j, const dd_checkpoint *c, dd_error *err) {
+  int rc;
+  if ((rc = open_rates(j, c, err)) || (rc = open_machine(j, err)) || (rc = open_data(j, c, err))) return rc;
+  return estimate(j, err);
+}
+
 static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
   int rc;
   if (given->resume) {
@@ -376,11 +388,9 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
         (rc = resume_settings(j, given, *c, err)))
       return rc;
   }
-  if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, *c, err)) || (rc = open_machine(j, err)) ||
-      (rc = open_data(j, *c, err)) || (rc = estimate(j, err)) || given->dry_run)
-    return rc;
+  if ((rc = dd_settings_check(j->s, err)) || (rc = dd_job_prepare(j, *c, err)) || given->dry_run) return rc;
   /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
-  if ((rc = open_buffers(j, err))) return rc;
+  if ((rc = dd_job_buffers(j, err)) || (rc = dd_crew_enlist(j, err))) return rc;
   if (given->eval_only) return start_state(j, *c, err); /* reads; leaves no trace */
   if (!given->resume) {
     if (!*j->s->out) default_out(j->s, j->data->name);
@@ -403,25 +413,29 @@ static int open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *given, dd
   for (int i = 0; dd_setting_at(i); i++)
     if (dd_setting_at(i)->use & DD_USE_ONCE) dd_settings_reset(j->s, (enum dd_setting_id)i);
   dd_settings_overlay(j->s, given);
-  if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, c, err)) || (rc = open_machine(j, err)) ||
-      (rc = open_data(j, c, err)) || (rc = estimate(j, err)) || (rc = open_buffers(j, err)))
+  if ((rc = dd_settings_check(j->s, err)) || (rc = dd_job_prepare(j, c, err)) || (rc = dd_job_buffers(j, err)))
     return rc;
   return start_state(j, c, err);
 }
 
-static int begin(dd_job *j, const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
-  *j = (dd_job){.cb = cb, .saved = -1, .loaded = -1, .until = -1};
+static int begin(dd_job *j, dd_ranks *ranks, const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
+  *j = (dd_job){.ranks = ranks, .given = s, .cb = cb, .saved = -1, .loaded = -1, .until = -1};
   j->s = dd_settings_create();
   if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   *j->s = *s;
   return DD_OK;
 }
 
-int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
+int dd_job_open(dd_job *j, dd_ranks *ranks, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
   dd_error local;
   if (!err) err = &local; /* fallback to an older checkpoint reads the message */
   dd_checkpoint *c = NULL;
-  int rc = begin(j, given, cb, err);
+  int rc = begin(j, ranks, given, cb, err);
+  if (!rc && dd_ranks_rank(ranks)) {
+    dd_settings_destroy(j->s); /* it is rank 0's that count */
+    j->s = dd_settings_create();
+    return j->s ? dd_crew_open(j, given, err) : dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+  }
   dd_settings *decided = NULL;
   if (!rc && given->auto_resume) {
     if ((rc = dd_settings_check(given, err))) return rc;
@@ -441,7 +455,7 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
 
 int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
                        const dd_callbacks *cb, dd_error *err) {
-  const int rc = begin(j, of_run, cb, err);
+  const int rc = begin(j, NULL, of_run, cb, err);
   return rc ? rc : open_replay(j, c, given, err);
 }
 
@@ -492,6 +506,7 @@ int dd_job_close(dd_job *j, dd_error *err) {
   dd_evaluator_destroy(&j->evaluator);
   free(j->idx);
   free(j->targets);
+  free(j->losses);
   dd_model_destroy(j->m);
   dd_dataset_close(j->data);
   dd_rates_destroy(j->rates);

@@ -3,7 +3,7 @@
  * As in nanoGPT an evaluation sees the state before the update of its iteration. Updates are those of iterations
  * 0 .. T-1; at iteration T = max_iters there is the last evaluation and the loss of one more mini-batch at p(T), which
  * is what nanoGPT reports there, but no update: the final weights are the evaluated ones. */
-#include "run/train.h"
+#include "run/crew.h"
 #include "core/philox.h"
 #include "run/generate.h"
 #include <assert.h>
@@ -29,18 +29,22 @@ static void fill_batch(dd_job *j, int64_t it, int64_t micro) {
 
 /* Gradients of iteration it. DD_E_STOPPED leaves the state before its update. *save: a checkpoint was asked for. */
 static int gradients(dd_job *j, int64_t it, const dd_dropout_rates *rates, double *loss, int *save, dd_error *err) {
-  double sum = 0;
-  for (int64_t g = 0; g < j->m->o.accumulation; g++) {
-    const int ask = dd_should_stop(j->cb);
+  const dd_range own = dd_model_micros(j->m);
+  const int64_t G = j->m->o.accumulation, rounds = dd_pieces(G, dd_ranks_size(j->ranks));
+  for (int64_t k = 0; k < rounds; k++) {
+    const int64_t g = own.first + k;
+    int ask = dd_should_stop(j->cb), rc = dd_crew_ask(j, k == 0, &ask, it, err);
+    if (!rc && ask == 1 && k) rc = dd_model_abandon_ranks(j->m, err);
+    if (rc) return rc;
     if (ask == 1) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", (long long)it);
     if (ask == 2) *save = 1;
-    double l = 0;
+    if (g >= own.end) continue;
     fill_batch(j, it, g);
-    dd_model_forward_backward(j->m, j->idx, j->targets, j->m->o.B, j->m->o.T, g, it, rates, &l);
-    sum += l;
+    dd_model_forward_backward(j->m, j->idx, j->targets, j->m->o.B, j->m->o.T, g, it, rates, &j->losses[g]);
   }
-  *loss = sum / (double)j->m->o.accumulation;
-  return DD_OK;
+  const int rc = dd_model_sum_ranks(j->m, j->losses, err);
+  *loss = dd_sum_in_order(j->losses, G) / (double)G;
+  return rc;
 }
 
 /* Name of the first tensor with a NaN or an infinity, or NULL. */
@@ -129,6 +133,8 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   if (!*r.fingerprint) return dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
+  const int rc = fresh ? dd_crew_compare(j, r.fingerprint, err) : DD_OK;
+  if (rc) return rc;
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
   if (!j->metrics) return DD_OK; /* eval_only, replay */
   json_t *o = json_pack("{s:s, s:I, s:f, s:f, s:f, s:I, s:b, s:f, s:s, s:f, s:f}", "type", "eval", "iter",
@@ -193,7 +199,8 @@ static int stop_and_save(dd_job *j, dd_error *err) {
   const long long it = (long long)j->state.iter;
   const char *said = "checkpoint saved in";
   dd_error why;
-  if (j->until >= 0) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
+  if (j->until >= 0 || !j->dir) /* a replay, or not rank 0 */
+    return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
   const int rc = j->saved != j->state.iter ? save(j, &why) : DD_OK;
   /* A run that would now go back leaves that to its resume. */
   if (rc && (j->s->on_nan != DD_ON_NAN_ROLLBACK || dd_job_durable(j, NULL) < 0))
@@ -236,7 +243,7 @@ static int skip(dd_job *j, dd_verdict why, double loss, double norm, double limi
 }
 
 /* Back to the newest planned checkpoint; *err says why. DD_E_DIVERGED, with that, when it was tried too often. */
-static int roll_back(dd_job *j, dd_error *err) {
+static int roll_back_alone(dd_job *j, dd_error *err) {
   const long long from = (long long)j->state.iter;
   if (j->state.guard.rollbacks >= j->s->max_skips || !j->metrics) return DD_E_DIVERGED;
   dd_error why = *err;
@@ -252,6 +259,14 @@ static int roll_back(dd_job *j, dd_error *err) {
                        json_pack("{s:s, s:I, s:I, s:I}", "type", "rollback", "iter", (json_int_t)st->iter, "from",
                                  (json_int_t)from, "rollbacks", (json_int_t)st->guard.redraw),
                        err);
+}
+
+/* Over ranks the others wait for what rank 0 finds on its disk. */
+static int roll_back(dd_job *j, dd_error *err) {
+  int rc = dd_ranks_rank(j->ranks) ? DD_OK : roll_back_alone(j, err);
+  if (!j->ranks || rc) return rc;
+  rc = dd_ranks_agree(j->ranks, DD_OK, NULL, -1, err);
+  return rc ? rc : dd_crew_hand_out(j, 1, err);
 }
 
 typedef struct pace { /* speed since the last record, evaluations left out */
@@ -420,10 +435,40 @@ int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
 }
 
 int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *out, dd_error *err) {
+  return dd_train_over(NULL, given, cb, out, err);
+}
+
+/* A failure that the ranks do not share: memory that messages may still arrive in stays, the process is about to end. */
+static int broken(const dd_job *j, int rc, dd_error *err) {
+  char go_on[128] = "";
+  if (j->dir) snprintf(go_on, sizeof go_on, " --out %.100s", dd_rundir_path(j->dir));
+  const dd_error why = *err;
+  return dd_fail(err, (dd_status)rc, "%.700s; all ranks end here, go on from the last checkpoint with `dd-cpu train "
+                 "--resume%s`", why.message, go_on);
+}
+
+int dd_train_over(dd_ranks *ranks, const dd_settings *given, const dd_callbacks *cb, dd_train_result *out,
+                  dd_error *err) {
   dd_job j;
   dd_train_result r = {0};
-  int rc = dd_job_open(&j, given, cb, err);
+  dd_error local;
+  dd_callbacks quiet = {0};
+  if (!err) err = &local;
+  if (dd_ranks_rank(ranks)) {
+    if (given->dry_run) return DD_OK;
+    if (cb) quiet = (dd_callbacks){.user = cb->user, .should_stop = cb->should_stop};
+    cb = &quiet;
+  }
+  int rc = dd_job_open(&j, ranks, given, cb, err);
+  if (ranks && !given->dry_run) {
+    rc = dd_ranks_agree(ranks, rc, NULL, 2, err);
+    if (!rc) rc = dd_crew_hand_out(&j, j.loaded >= 0, err);
+  }
   if (!rc && !given->dry_run) rc = dd_job_train(&j, &r, err);
+  if (ranks && !given->dry_run) {
+    rc = dd_ranks_agree(ranks, rc, NULL, 3, err);
+    if (rc && !dd_ranks_agreed(ranks)) return broken(&j, rc, err);
+  }
   dd_error closing;
   const int rc_close = dd_job_close(&j, &closing);
   if (!rc && rc_close) rc = dd_fail(err, (dd_status)rc_close, "%s", closing.message);

@@ -10,6 +10,11 @@
 #include "core/machine.h"
 
 typedef struct dd_job {
+  dd_ranks *ranks;          /* who train together, NULL: alone */
+  const dd_settings *given; /* to this call; valid while the job is opened */
+  int careful;              /* over ranks: rounds are long, so requests are agreed on in each */
+  int asked;                /* request of this rank's user that is not agreed on yet */
+  double *losses;           /* [accumulation] of a step's micro-batches */
   dd_settings *s; /* effective configuration */
   const dd_callbacks *cb;
   dd_dataset *data;
@@ -40,7 +45,10 @@ typedef struct dd_job {
 
 /** Settings (with --resume: those of the run, then what was given now), data, tier, threads, memory estimate; then,
  *  unless dry_run, the run directory, the model, and initial or loaded parameters. */
-int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err);
+int dd_job_open(dd_job *j, dd_ranks *ranks, const dd_settings *given, const dd_callbacks *cb, dd_error *err);
+/** Parts of it, for ranks that are given their settings: rates, machine, data, estimate; and the model. */
+int dd_job_prepare(dd_job *j, const dd_checkpoint *c, dd_error *err);
+int dd_job_buffers(dd_job *j, dd_error *err);
 /** For a replay: the state of checkpoint c, the settings of another of the same run and what was given now, nothing
  *  written. */
 int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
@@ -64,4 +72,8 @@ int dd_job_rollback(dd_job *j, dd_error *err);
 int dd_job_run(dd_job *j, double *final_loss, dd_error *err);
 /** dd_train between opening and closing: the loop and the text at the end. */
 int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err);
+/** dd_train by several ranks together, each of which calls it with the same settings. Rank 0 alone calls back (but for
+ *  should_stop, which is asked in all) and writes; the others have the same result and no text. When it fails and
+ *  dd_ranks_agreed is 0, the others do not know: end them with dd_ranks_abort. */
+int dd_train_over(dd_ranks *ranks, const dd_settings *s, const dd_callbacks *cb, dd_train_result *out, dd_error *err);
 #endif
