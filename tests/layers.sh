@@ -3,6 +3,7 @@
 #   layers.sh SOURCE_ROOT [LIBRARY.a TIER.a...]
 #  - includes go one way: cli -> bench -> study -> run -> formats -> model -> ops -> core -> simd
 #  - OpenMP only in core/parallel.c, libnuma only in core/arena.c
+#  - MPI only in core/ranks_mpi.c, a plugin
 #  - every external symbol begins with dd_
 #  - wide registers (ymm, zmm) only in the tiers that are named after them
 #  - no source file above 600 lines, no library file that prints or exits
@@ -34,6 +35,8 @@ check "includes against the direction of the layers" "$wrong"
 check "OpenMP outside core/parallel.c" \
   "$(grep -nE '#pragma omp|omp\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/parallel.c')"
 check "libnuma outside core/arena.c" "$(grep -n 'numa\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/arena.c')"
+check "MPI outside core/ranks_mpi.c" \
+  "$(grep -nE 'mpi\.h|MPI_[A-Z]' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/ranks_mpi.c')"
 check "the library prints or exits" \
   "$(grep -nE '(^|[^a-z_v])(printf|puts|putchar|exit|abort)[ ]*\(' src/core/*.c src/ops/*.c src/model/*.c src/formats/*.c src/run/*.c src/study/*.c bench/*.c |
     grep -vE '_exit\(127\)')"

@@ -295,14 +295,14 @@ static int run_train(dd_cli *cli, dd_error *err) {
   int rc = dd_ranks_open(&ranks, err);
   if (!rc) rc = train_over(cli, ranks, err);
   if (!ranks) return rc;
-  if (rc && !dd_ranks_agreed(ranks) && !cli->settings->dry_run) {
-    cli->silent = !dd_ranks_speaks(ranks);
-    dd_report_error(cli, "dd-cpu", rc, err);
-    out_flush(cli);
-    dd_ranks_abort(ranks, rc);
-  }
+  const bool follower = cli->silent, shared = dd_ranks_agreed(ranks) || cli->settings->dry_run;
+  out_flush(cli);
+  if (rc && !shared) cli->silent = !dd_ranks_speaks(ranks);
+  if (rc) dd_report_error(cli, "dd-cpu", rc, err); /* now: a launcher that ends the job may not wait for more */
+  if (rc && !shared) dd_ranks_abort(ranks, rc);
   dd_ranks_close(ranks);
-  return cli->silent ? DD_OK : rc;
+  cli->silent = rc != 0;
+  return follower ? DD_OK : rc;
 }
 
 static int need_run(const dd_cli *cli, dd_error *err) {

@@ -36,7 +36,7 @@ struct dd_ranks {
   dd_error failure;
 };
 
-enum { NAME_SIZE = 128 };
+enum { NAME_SIZE = 128, ABORT_SECONDS = 2 };
 
 /* Waiting: so long without giving the processor away, where there is one for every thread; then in naps. */
 #define SPIN_SECONDS 2e-3
@@ -222,7 +222,11 @@ void dd_ranks_close(dd_ranks *r) {
 }
 
 void dd_ranks_abort(dd_ranks *r, int code) {
-  if (r) r->plugin->end_all(code);
+  if (!r) return;
+  /* a library may wait for ever to tell those that are gone */
+  signal(SIGALRM, SIG_DFL);
+  alarm(ABORT_SECONDS);
+  r->plugin->end_all(code);
 }
 
 int dd_ranks_rank(const dd_ranks *r) { return r ? r->rank : 0; }

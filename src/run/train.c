@@ -329,6 +329,7 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
   if (j->meddle) j->meddle(j, NULL);
   rc = gradients(j, it, &rates, &loss, save_asked, err);
   if (rc == DD_E_STOPPED) return stop_and_save(j, err);
+  if (rc) return rc;
   if (j->meddle) j->meddle(j, &loss);
   const double norm = dd_model_grad_norm(j->m);
   const dd_verdict verdict = dd_guard_judge(s, &st->guard, loss, norm, &limit);
