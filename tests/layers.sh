@@ -36,7 +36,7 @@ check "OpenMP outside core/parallel.c" \
   "$(grep -nE '#pragma omp|omp\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/parallel.c')"
 check "libnuma outside core/arena.c" "$(grep -n 'numa\.h' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/arena.c')"
 check "MPI outside core/ranks_mpi.c" \
-  "$(grep -nE 'mpi\.h|MPI_[A-Z]' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/ranks_mpi.c')"
+  "$(grep -nE 'mpi\.h|MPI_[A-Z][a-z]' src/*/*.c src/*/*.h bench/*.c bench/*.h | grep -v '^src/core/ranks_mpi.c')"
 check "the library prints or exits" \
   "$(grep -nE '(^|[^a-z_v])(printf|puts|putchar|exit|abort)[ ]*\(' src/core/*.c src/ops/*.c src/model/*.c src/formats/*.c src/run/*.c src/study/*.c bench/*.c |
     grep -vE '_exit\(127\)')"
