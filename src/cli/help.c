@@ -24,6 +24,7 @@ static const pair exit_codes[] = {
 static const pair environment[] = {
   {"OMP_NUM_THREADS", "threads when -t is not given"},
   {"SLURM_CPUS_PER_TASK", "threads when neither -t nor OMP_NUM_THREADS is given"},
+  {"DD_CPU_MPI", "openmpi, mpich, mpi or a path: what carries messages between ranks; none: copies train on their own"},
   {"DD_TIER", "instruction set when --tier is not given"},
   {"DD_CPU_CORPUS", "file to use for the corpus `shakespeare` instead of fetching it"},
   {"XDG_CACHE_HOME", "where fetched corpora are kept, in dd-cpu/ (default: ~/.cache)"},

@@ -2,13 +2,16 @@
 #include "cli/cli.h"
 #include "core/ranks.h"
 
-/* Started several times by mpirun: copies of anything but training would do the same work, and write over each other. */
+/* Started several times by mpirun: copies of anything but training would do the same work, and write over each other.
+ */
 int dd_cli_check_launch(const dd_cli *cli, dd_error *err) {
   const dd_launch l = dd_ranks_launch();
   const unsigned use = cli->command->use;
   if (l.size < 2 || use == DD_USE_INFO || (use & DD_USE_TRAIN && !(use & DD_USE_COMPARE))) return DD_OK;
   if (use & DD_USE_COMPARE && *cli->settings->shard) return DD_OK;
-  return dd_fail(err, DD_E_USAGE, "`dd-cpu %s` does not work over ranks and was started %d times (%s is set); start it "
-                 "once, without mpirun%s", cli->command->name, l.size, l.sign,
+  return dd_fail(err, DD_E_USAGE,
+                 "`dd-cpu %s` does not work over ranks and was started %d times (%s is set); start it "
+                 "once, without mpirun%s",
+                 cli->command->name, l.size, l.sign,
                  use & DD_USE_COMPARE ? ", or give every copy its own --shard" : "");
 }

@@ -26,13 +26,13 @@ typedef struct hello {
 struct dd_ranks {
   const dd_ranks_plugin *plugin;
   int rank, size;
-  hello *who;      /* [size] */
-  char *names;     /* [size][NAME_SIZE] */
+  hello *who;  /* [size] */
+  char *names; /* [size][NAME_SIZE] */
   char library[96];
-  int *watched;    /* [size] processes of this machine whose end can be seen from here */
-  int lost;        /* rank that died, -1: none */
-  int crowded;     /* threads of this machine outnumber its processors */
-  int agreed;      /* all know of this failure */
+  int *watched; /* [size] processes of this machine whose end can be seen from here */
+  int lost;     /* rank that died, -1: none */
+  int crowded;  /* threads of this machine outnumber its processors */
+  int agreed;   /* all know of this failure */
   dd_error failure;
 };
 
@@ -88,7 +88,8 @@ static void *open_plugin(const char *name, char *why, size_t why_size) {
   char *slash = strrchr(self, '/');
   if (slash) *slash = '\0';
   why[0] = '\0';
-  const char *const form[] = {"%s/dd-mpi-%s.so", "%s/../" DD_LIBDIR "/dd-cpu/dd-mpi-%s.so", DD_PLUGINDIR "/dd-mpi-%s.so"};
+  const char *const form[] = {"%s/dd-mpi-%s.so", "%s/../" DD_LIBDIR "/dd-cpu/dd-mpi-%s.so",
+                              DD_PLUGINDIR "/dd-mpi-%s.so"};
   for (int i = 0; i < 3; i++) {
     if (strchr(name, '/')) snprintf(path, sizeof path, "%s", name);
     else if (i < 2 && slash) snprintf(path, sizeof path, form[i], self, name);
@@ -115,8 +116,10 @@ static int load(const dd_launch *l, const dd_ranks_plugin **out, dd_error *err) 
                    l->size, l->sign, l->plugin, l->size);
   const dd_ranks_plugin *p = dlsym(so, DD_RANKS_PLUGIN_SYMBOL);
   if (!p || p->version != DD_RANKS_PLUGIN_VERSION)
-    return dd_fail(err, DD_E_USAGE, "the plugin dd-mpi-%.200s.so belongs to another version of dd-cpu; install that of "
-                   "%s", l->plugin, dd_version());
+    return dd_fail(err, DD_E_USAGE,
+                   "the plugin dd-mpi-%.200s.so belongs to another version of dd-cpu; install that of "
+                   "%s",
+                   l->plugin, dd_version());
   *out = p; /* never closed: MPI libraries do not unload */
   return DD_OK;
 }
@@ -135,7 +138,8 @@ static uint64_t process_began(int64_t pid) {
   char *p = strrchr(text, ')'); /* the name may hold anything */
   unsigned long long began = 0;
   /* fields after the name: state is the 3rd, starttime the 22nd */
-  if (!p || sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &began) != 1)
+  if (!p ||
+      sscanf(p + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &began) != 1)
     return 0;
   return p[2] == 'Z' || p[2] == 'X' ? 0 : began;
 }
@@ -164,9 +168,11 @@ static int meet(dd_ranks *r, dd_error *err) {
   for (int i = 1; i < r->size; i++) {
     const hello *a = r->who, *b = r->who + i;
     if (strcmp(a->version, b->version) != 0 || a->numerics != b->numerics)
-      return dd_fail(err, DD_E_USAGE, "%s runs dd-cpu %s (numerics %lld), rank 0 on %s runs %s (numerics %lld); use one "
-                     "program on all machines", dd_ranks_name(r, i), b->version, (long long)b->numerics, a->host,
-                     a->version, (long long)a->numerics);
+      return dd_fail(err, DD_E_USAGE,
+                     "%s runs dd-cpu %s (numerics %lld), rank 0 on %s runs %s (numerics %lld); use one "
+                     "program on all machines",
+                     dd_ranks_name(r, i), b->version, (long long)b->numerics, a->host, a->version,
+                     (long long)a->numerics);
   }
   return DD_OK;
 }
@@ -195,12 +201,13 @@ int dd_ranks_open(dd_ranks **out, dd_error *err) {
   if (status) return dd_fail(err, DD_E_RUNTIME, "MPI does not start (status %d)", status);
   if (size != l.size) {
     p->end();
-    return dd_fail(err, DD_E_USAGE, "%s says %d ranks, the MPI library says %d: mpirun belongs to another MPI than "
-                   "dd-mpi-%.60s.so; name the right plugin in DD_CPU_MPI (openmpi, mpich, mpi, or a path)", l.sign,
-                   l.size, size, l.plugin);
+    return dd_fail(err, DD_E_USAGE,
+                   "%s says %d ranks, the MPI library says %d: mpirun belongs to another MPI than "
+                   "dd-mpi-%.60s.so; name the right plugin in DD_CPU_MPI (openmpi, mpich, mpi, or a path)",
+                   l.sign, l.size, size, l.plugin);
   }
   if ((rc = create(out, p, rank, size, err))) p->end_all(rc);
-  p->library((*out)->library, sizeof (*out)->library);
+  p->library((*out)->library, sizeof(*out)->library);
   if ((rc = meet(*out, err)) && (*out)->lost < 0) { /* the same in all ranks */
     (*out)->agreed = 1;
     (*out)->failure = err ? *err : (dd_error){.code = (dd_status)rc};
@@ -294,7 +301,8 @@ static int started(const dd_ranks *r, int status, int peer, dd_request *q, dd_er
 }
 
 static int fits(size_t bytes, dd_error *err) {
-  return bytes <= INT_MAX ? DD_OK : dd_fail(err, DD_E_USAGE, "a message of %zu bytes is too long; use more ranks", bytes);
+  return bytes <= INT_MAX ? DD_OK
+                          : dd_fail(err, DD_E_USAGE, "a message of %zu bytes is too long; use more ranks", bytes);
 }
 
 int dd_ranks_send(dd_ranks *r, const void *data, size_t bytes, int to, int tag, dd_request *q, dd_error *err) {

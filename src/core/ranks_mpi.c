@@ -70,8 +70,9 @@ static int start_broadcast(void *data, size_t bytes, int from, uint64_t *handle)
 
 static int start_gather(void *data, const int *words, const int *offsets, uint64_t *handle) {
   MPI_Request q = MPI_REQUEST_NULL;
-  return keep(MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, words, offsets, MPI_UINT32_T, MPI_COMM_WORLD, &q),
-              &q, handle);
+  return keep(
+      MPI_Iallgatherv(MPI_IN_PLACE, 0, MPI_DATATYPE_NULL, data, words, offsets, MPI_UINT32_T, MPI_COMM_WORLD, &q), &q,
+      handle);
 }
 
 static int test(uint64_t *handle, int *done) {

@@ -26,7 +26,8 @@ int dd_joint_joins(int64_t micros, dd_range range, int64_t i, dd_joint_part *par
       return joins;
     }
     if (i & size) joins++, i = parent;
-    else if (i + size < micros) return joins; /* its neighbour is still to come; where there is none, the parent is it */
+    else if (i + size < micros)
+      return joins; /* its neighbour is still to come; where there is none, the parent is it */
   }
 }
 
@@ -86,9 +87,10 @@ static int count_parts(dd_joint *s) {
 
 /* Buckets from the last layer down; what is left at the end goes with the embeddings. */
 static void cut(dd_joint *s, const dd_layout *l) {
-  enum { HEAD = 0
+  enum {
+    HEAD = 0
 #define COUNT_UP(...) +1
-         DD_TENSORS_HEAD(COUNT_UP)
+    DD_TENSORS_HEAD(COUNT_UP)
 #undef COUNT_UP
   };
   int tail = 0;
@@ -125,8 +127,8 @@ int dd_joint_create(dd_joint **out, dd_ranks *ranks, int64_t micros, const dd_la
   if (size > micros)
     return dd_fail(err, DD_E_USAGE,
                    "%d ranks cannot share %lld micro-batches; start at most %lld, or use "
-                   "--gradient-accumulation-steps %d with a smaller --batch-size", size, (long long)micros,
-                   (long long)micros, size);
+                   "--gradient-accumulation-steps %d with a smaller --batch-size",
+                   size, (long long)micros, (long long)micros, size);
   int missing = 0, pairs = 0, top = 0;
   dd_joint *s = take(1, sizeof *s, &missing);
   if (missing) return dd_fail(err, DD_E_RUNTIME, "out of memory for messages between ranks");
@@ -162,7 +164,7 @@ int dd_joint_create(dd_joint **out, dd_ranks *ranks, int64_t micros, const dd_la
 
 void dd_joint_destroy(dd_joint *s) {
   if (!s) return;
-  void *const all[] = {s->part, s->pair, s->begin,  s->layer,  s->box, (void *)s->data, s->sent, s->in,
+  void *const all[] = {s->part, s->pair, s->begin,  s->layer,   s->box, (void *)s->data, s->sent, s->in,
                        s->out,  s->all,  s->counts, s->offsets, s};
   for (size_t i = 0; i < sizeof all / sizeof *all; i++) free(all[i]);
 }
@@ -248,7 +250,8 @@ int dd_joint_publish(dd_joint *s, int bucket, float *flat, dd_error *err) {
   int *counts = s->counts + bucket * s->size, *offsets = s->offsets + bucket * s->size;
   for (int r = 0; r < s->size; r++) {
     const dd_piece p = dd_joint_piece(s, bucket, r);
-    if (p.at - s->begin[bucket] > INT_MAX) return dd_fail(err, DD_E_USAGE, "a layer is too large to be shared by ranks");
+    if (p.at - s->begin[bucket] > INT_MAX)
+      return dd_fail(err, DD_E_USAGE, "a layer is too large to be shared by ranks");
     counts[r] = (int)p.n;
     offsets[r] = (int)(p.at - s->begin[bucket]);
   }

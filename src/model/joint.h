@@ -25,7 +25,7 @@ dd_range dd_joint_range(int64_t micros, int ranks, int rank);
 typedef struct dd_joint_part {
   int64_t first; /* of its micro-batches */
   int level;
-  int owner;     /* rank */
+  int owner; /* rank */
 } dd_joint_part;
 int dd_joint_joins(int64_t micros, dd_range range, int64_t i, dd_joint_part *part, int *is_part);
 /** Sums that wait when micro-batch i of a range begins, parts included; and the most there are at any time. */
@@ -48,7 +48,7 @@ typedef struct dd_joint {
   int64_t *begin; /* [buckets + 1] in floats */
   int64_t *layer; /* [buckets] */
   float **box;    /* [parts] what arrives of other ranks' parts, dd_joint_box floats each; set by the owner of share */
-  const float **data; /* [parts] where the own ones are */
+  const float **data;         /* [parts] where the own ones are */
   char *sent;                 /* [buckets][parts] in this step */
   dd_request *in, *out, *all; /* [buckets][parts], [buckets][parts][size], [buckets + 1] */
   int *counts, *offsets;      /* [buckets + 1][size] of gathers */
@@ -79,8 +79,8 @@ int dd_joint_arrived(dd_joint *s, int bucket, dd_error *err);
 int dd_joint_publish(dd_joint *s, int bucket, float *flat, dd_error *err);
 /** losses: [micros], those of the own range filled in; all are when dd_joint_finish returns. */
 int dd_joint_losses(dd_joint *s, double *losses, dd_error *err);
-/** When a step ends early, in all ranks: send the parts that are not made yet, whatever is in flat, so that nothing stays
- *  expected. */
+/** When a step ends early, in all ranks: send the parts that are not made yet, whatever is in flat, so that nothing
+ * stays expected. */
 int dd_joint_abandon(dd_joint *s, const float *flat, dd_error *err);
 int dd_joint_finish(dd_joint *s, dd_error *err);
 #endif

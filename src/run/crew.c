@@ -58,8 +58,10 @@ static int compare_given(dd_job *j, const dd_settings *given, dd_error *err) {
   if (rc) return rc;
   free(all);
   if (differs < 0) return DD_OK;
-  return dd_fail(err, DD_E_USAGE, "%s was started with other options than rank 0; give all ranks the same, or set "
-                 "DD_CPU_MPI=none for trainings that do not know of each other", dd_ranks_name(j->ranks, differs));
+  return dd_fail(err, DD_E_USAGE,
+                 "%s was started with other options than rank 0; give all ranks the same, or set "
+                 "DD_CPU_MPI=none for trainings that do not know of each other",
+                 dd_ranks_name(j->ranks, differs));
 }
 
 /* Processors that the launcher of this rank may use: more than it gave away is a binding that was hardly meant. */
@@ -88,11 +90,15 @@ static int compare_means(dd_job *j, dd_error *err) {
   dd_say(j->cb, DD_INFO, "%d ranks on %d machine%s (%s), %d threads in all, FMA peak %.0f GFLOP/s", n,
          dd_ranks_hosts(r), dd_ranks_hosts(r) > 1 ? "s" : "", dd_ranks_library(r), threads, j->peak / 1e9);
   if (here > cpus)
-    dd_say(j->cb, DD_WARNING, "the %d ranks of this machine have %d threads and %d processors: slower than with %d, "
-           "with the same result", local, here, cpus, cpus);
+    dd_say(j->cb, DD_WARNING,
+           "the %d ranks of this machine have %d threads and %d processors: slower than with %d, "
+           "with the same result",
+           local, here, cpus, cpus);
   else if (launcher_cpus() > cpus && j->s->threads == 0)
-    dd_say(j->cb, DD_WARNING, "the launcher bound the %d ranks of this machine to %d of its %d processors; use all with "
-           "mpirun --bind-to none", local, cpus, launcher_cpus());
+    dd_say(j->cb, DD_WARNING,
+           "the launcher bound the %d ranks of this machine to %d of its %d processors; use all with "
+           "mpirun --bind-to none",
+           local, cpus, launcher_cpus());
   return DD_OK;
 }
 
@@ -148,8 +154,10 @@ static void own_settings(dd_settings *s, const dd_settings *given) {
 
 static int same_files(const dd_job *j, const orders *k, dd_error *err) {
   if (strcmp(j->data->hash, k->data_hash) != 0)
-    return dd_fail(err, DD_E_CORRUPT, "%s is not the text that rank 0 trains on (hash %s, there %s); give every machine "
-                   "the same file", j->data->name, j->data->hash, k->data_hash);
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%s is not the text that rank 0 trains on (hash %s, there %s); give every machine "
+                   "the same file",
+                   j->data->name, j->data->hash, k->data_hash);
   if (strcmp(j->rates->table_hash, k->table_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT, "%s is not the table of rates that rank 0 has; give every machine the same file",
                    j->s->dropout_table);
@@ -204,10 +212,11 @@ int dd_crew_compare(dd_job *j, const char fingerprint[33], dd_error *err) {
   const int rc = exchange_text(j, own, &differs, &all, err);
   if (rc) return rc;
   if (differs >= 0)
-    dd_fail(err, DD_E_RUNTIME, "the weights of %s differ from rank 0's at iteration %lld (fingerprint %.32s, there "
+    dd_fail(err, DD_E_RUNTIME,
+            "the weights of %s differ from rank 0's at iteration %lld (fingerprint %.32s, there "
             "%.32s): a processor or memory is broken; check the last checkpoints with `dd-cpu verify --replay last` on "
-            "another machine and go on without it", dd_ranks_name(j->ranks, differs), (long long)j->state.iter,
-            all[differs], all[0]);
+            "another machine and go on without it",
+            dd_ranks_name(j->ranks, differs), (long long)j->state.iter, all[differs], all[0]);
   free(all);
   return differs < 0 ? DD_OK : DD_E_RUNTIME;
 }

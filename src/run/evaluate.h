@@ -24,7 +24,7 @@ int dd_evaluator_create_infer(dd_evaluator *e, dd_infer *g, const dd_callbacks *
 void dd_evaluator_destroy(dd_evaluator *e);
 
 /** Mean loss over every one of the n-1 predictions in tok[n]: consecutive windows of T tokens, a shorter one at the
- * end. The sum runs in token order, so neither batch size nor ranks change it. DD_E_STOPPED when should_stop asked for it.
+ * end. The sum runs in token order, so neither batch size nor ranks change it. DD_E_STOPPED when should_stop asked.
  */
 int dd_evaluate_all(dd_evaluator *e, const uint16_t *tok, int64_t n, double *mean, dd_error *err);
 /** Mean over `windows` windows of T tokens spread evenly over tok[n]: fixed training text. */

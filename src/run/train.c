@@ -439,7 +439,7 @@ int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *
   return dd_train_over(NULL, given, cb, out, err);
 }
 
-/* A failure that the ranks do not share: memory that messages may still arrive in stays, the process is about to end. */
+/* A failure that the ranks do not share: memory that messages may still arrive in stays, the process ends soon. */
 static int broken(const dd_job *j, int rc, dd_error *err) {
   char go_on[128] = "";
   if (j->dir) snprintf(go_on, sizeof go_on, " --out %.100s", dd_rundir_path(j->dir));
