@@ -6,9 +6,9 @@ set -u
 bin=$(realpath "${1:?usage: mpi.sh PATH-OF-DD-CPU openmpi|mpich}") kind=${2:?}
 unset DD_TIER DD_CPU_MPI OMP_NUM_THREADS SLURM_CPUS_PER_TASK CLICOLOR_FORCE
 export LC_ALL=C OMP_WAIT_POLICY=passive NO_COLOR=1 TERM=dumb
-# root is fine in a container; launchers that end a job give ranks time to save
+# root is fine in a container
 export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_rmaps_base_oversubscribe=1
-export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_odls_base_sigkill_timeout=3 OMPI_MCA_btl=self,vader,tcp
+export OMPI_MCA_hwloc_base_binding_policy=none OMPI_MCA_btl=self,vader,tcp
 export UCX_LOG_LEVEL=fatal UCX_TLS=self,sm,tcp
 
 launcher=''
@@ -88,7 +88,7 @@ is 'a diverging run ends alike' "$(sed 's/ --out.*//; s/bad2*/DIR/g' bad.err | g
 
 # ---- what ends a job ----
 # A run that lasts until something happens to it, and would end with the fingerprint of `long`.
-long=(--gradient-accumulation-steps 4 --max-iters 1200 --eval-iters 1 --eval-interval 400 --checkpoint-interval 20 -t 1)
+long=(--gradient-accumulation-steps 4 --max-iters 3000 --eval-iters 1 --eval-interval 1000 --checkpoint-interval 20 -t 1)
 want=$(alone long "${long[@]}")
 # shellcheck disable=SC2016
 save_pid='echo $$ >pid.${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec "$@"'
@@ -142,17 +142,19 @@ has 'SIGTERM to one rank: said' stopped.err 'stopped on request at iteration'
 is 'SIGTERM to one rank: said once' 1 "$(grep -c 'dd-cpu: stopped' stopped.err)"
 resumes 'SIGTERM to one rank' stopped 1
 
+export OMPI_MCA_odls_base_sigkill_timeout=3 # time to save
 begin saved
 kill -USR1 "$job"
 sleep 0.2
 kill -TERM "$job"
 finish
-is 'SIGTERM to the launcher: fails' 1 "$((code != 0))"
-# Open MPI's may end before it has passed on what the ranks say
-[ "$kind" = openmpi ] || has 'SIGTERM to the launcher: said' saved.err 'stopped on request at iteration'
+# Open MPI's may end before it has passed on what the ranks say, and hydra's status is now 0, now not
+if [ "$kind" = openmpi ]; then is 'SIGTERM to the launcher: fails' 1 "$((code != 0))"
+else has 'SIGTERM to the launcher: said' saved.err 'stopped on request at iteration'; fi
 resumes 'SIGTERM to the launcher' saved 4
 
 # ---- what is refused ----
+export OMPI_MCA_odls_base_sigkill_timeout=0 # mpirun sleeps as long when ranks have failed, dead or not
 refused() { # refused NAME CODE PART COMMAND...
   local name=$1 wanted=$2 part=$3
   shift 3
