@@ -8,7 +8,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -260,7 +259,7 @@ const char *dd_rundir_path(const dd_rundir *rd) { return rd->path; }
 
 int dd_rundir_check_space(const dd_rundir *rd, uint64_t bytes, dd_error *err) {
   struct statvfs v;
-  if (statvfs(rd->path, &v) != 0 || v.f_frsize == 0 || v.f_blocks == 0) return DD_OK;
+  if (dd_fs()->statvfs(rd->path, &v) != 0 || v.f_frsize == 0 || v.f_blocks == 0) return DD_OK;
   if (bytes / v.f_frsize < v.f_bavail) return DD_OK;
   return dd_fail(err, DD_E_IO,
                  "%.600s has %.1f MB free, but %.1f MB are needed; free some space or choose another directory with "
