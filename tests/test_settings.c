@@ -89,7 +89,7 @@ static void test_defaults(void **state) {
     {"dropout_cutoff", "0.5"}, {"dropout_cycles", "4"}, {"gap_target", "0.1"}, {"gap_gain", "0.1"},
     {"dropout_embed", ""}, {"dropout_attn", ""}, {"dropout_proj", ""}, {"dropout_mlp", ""}, {"dropout_depth", "flat"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
-    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"on_nan", "stop"}, {"outlier_sigma", "0"},
+    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"files", ""}, {"on_nan", "stop"}, {"outlier_sigma", "0"},
     {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"},
     {"log_interval", "10"},
     {"train_fraction", "1"}, {"schedules", "fixed,linear,exponential,cosine,val-loss"}, {"seeds", "8"}, {"grid", ""},
