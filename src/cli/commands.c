@@ -493,7 +493,8 @@ static const char *const verify_examples[] = {
 static const char *const inspect_examples[] = {
   "inspect runs/linear          # iteration, losses, model, settings", "inspect model.safetensors meta.pkl train.npy",
   "inspect --json runs/linear/metrics.jsonl", NULL};
-static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
+static const char *const prepare_examples[] = {
+  "prepare book.txt -o data/book", "prepare tokens.npy -o data/mine     # or a directory of nanoGPT or llm.c", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
 static const char *const compare_examples[] = {
@@ -528,7 +529,7 @@ static const dd_command commands[] = {
    verify_examples, 0},
   {"inspect", "say what files are and what is in them", DD_USE_INSPECT, "FILE", DD_SETTING_files, run_inspect,
    inspect_examples, '\n'},
-  {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
+  {"prepare", "turn a text or token files into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
    prepare_examples, 0},
   {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,
    dd_cli_schedules, schedules_examples, 0},

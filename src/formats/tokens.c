@@ -40,21 +40,46 @@ static int read_layout(dd_token_file *f, uint64_t size, dd_error *err) {
   return rc;
 }
 
+/* Open a regular file: its descriptor and size. */
+static int open_regular(const char *path, int *fd, uint64_t *size, dd_error *err) {
+  struct stat st;
+  *fd = dd_fs()->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); /* a FIFO without a writer must not block */
+  if (*fd < 0) return dd_fail(err, DD_E_IO, "cannot open %.700s: %s", path, strerror(errno));
+  int rc = DD_OK;
+  if (dd_fs()->fstat(*fd, &st)) rc = dd_fail(err, DD_E_IO, "cannot inspect %.700s: %s", path, strerror(errno));
+  else if (!S_ISREG(st.st_mode))
+    rc = dd_fail(err, DD_E_IO, "cannot read %.700s: it is %s", path,
+                 S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
+  else *size = st.st_size > 0 ? (uint64_t)st.st_size : 0;
+  if (!rc) return DD_OK;
+  dd_fs()->close(*fd);
+  *fd = -1;
+  return rc;
+}
+
+int dd_token_file_detect(const char *path, bool *is, dd_error *err) {
+  unsigned char head[8];
+  uint64_t size;
+  int fd;
+  *is = false;
+  int rc = open_regular(path, &fd, &size, err);
+  if (rc) return rc;
+  const size_t n = size < sizeof head ? (size_t)size : sizeof head;
+  rc = dd_file_pread_all(fd, path, head, n, 0, err);
+  *is = !rc && (dd_npy_is(head, n) || dd_llmc_is(head, n));
+  dd_fs()->close(fd);
+  return rc;
+}
+
 int dd_token_file_open(const char *path, dd_token_file **out, dd_error *err) {
   const size_t n = strlen(path);
-  struct stat st;
+  uint64_t size;
   *out = NULL;
   dd_token_file *f = malloc(sizeof *f + n + 1);
   if (!f) return dd_fail(err, DD_E_RUNTIME, "out of memory while opening %.700s", path);
   memcpy(f->path, path, n + 1);
-  f->fd = dd_fs()->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0); /* a FIFO without a writer must not block */
-  int rc;
-  if (f->fd < 0) rc = dd_fail(err, DD_E_IO, "cannot open %.700s: %s", path, strerror(errno));
-  else if (dd_fs()->fstat(f->fd, &st)) rc = dd_fail(err, DD_E_IO, "cannot inspect %.700s: %s", path, strerror(errno));
-  else if (!S_ISREG(st.st_mode))
-    rc = dd_fail(err, DD_E_IO, "cannot read %.700s: it is %s", path,
-                 S_ISDIR(st.st_mode) ? "a directory" : "not a regular file");
-  else rc = read_layout(f, st.st_size > 0 ? (uint64_t)st.st_size : 0, err);
+  int rc = open_regular(path, &f->fd, &size, err);
+  if (!rc) rc = read_layout(f, size, err);
   if (rc) dd_token_file_close(f);
   else *out = f;
   return rc;

@@ -40,6 +40,8 @@ void dd_tokens_format_name(const dd_token_layout *l, char out[32]);
 void dd_tokens_type_name(const dd_token_layout *l, char out[16]);
 
 typedef struct dd_token_file dd_token_file;
+/** *is = do the first bytes of a file say that it holds tokens (npy, llm.c)? DD_E_IO when it cannot be read. */
+int dd_token_file_detect(const char *path, bool *is, dd_error *err);
 /** Open a regular file and read its header. DD_E_IO, or as above; a raw file has an even number of bytes. */
 int dd_token_file_open(const char *path, dd_token_file **out, dd_error *err);
 void dd_token_file_close(dd_token_file *f); /* accepts NULL */
