@@ -132,7 +132,8 @@ static int check_length(int rc, const char *path, uint16_t **ids, int64_t n, dd_
 int dd_token_path_read(const char *path, const dd_callbacks *cb, uint16_t **ids, int64_t *n, dd_error *err) {
   *ids = NULL;
   *n = 0;
-  return check_length(append_file(path, cb, ids, n, err), path, ids, *n, err);
+  const int rc = append_file(path, cb, ids, n, err);
+  return check_length(rc, path, ids, *n, err);
 }
 
 int dd_token_dir_read(const char *dir, const char *split, const dd_callbacks *cb, uint16_t **ids, int64_t *n,
