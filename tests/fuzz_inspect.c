@@ -36,18 +36,22 @@ static int inspect(const char *path, const uint8_t *data, size_t size) {
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   fuzz_name = "fuzz_inspect";
-  static const char *const names[] = {"/m/x", "/m/x.bin", "/m/config.json", "/m/meta.json", "/m/x.jsonl", "/m/meta.pkl"};
-  for (size_t i = 0; i < sizeof names / sizeof *names; i++) *(inspect(names[i], data, size) ? &refused : &accepted) += 1;
+  static const char *const names[] = {"/m/x",         "/m/x.bin",   "/m/config.json",
+                                      "/m/meta.json", "/m/x.jsonl", "/m/meta.pkl"};
+  for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+    *(inspect(names[i], data, size) ? &refused : &accepted) += 1;
   return 0;
 }
 
 #ifndef DD_LIBFUZZER
 #define NPY "\x93NUMPY\1\0\x47\0{'descr': '<u2', 'fortran_order': False, 'shape': (2,), }             \n\1\0\2\0"
-#define ST "\x4e\0\0\0\0\0\0\0{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}ab"
+#define ST                                                                                                             \
+  "\x4e\0\0\0\0\0\0\0{\"__metadata__\":{\"a\":\"b\"},\"w\":{\"dtype\":\"U8\",\"shape\":[2],\"data_offsets\":[0,2]}}ab"
 static fuzz_seed seeds[] = {
     {NPY, sizeof NPY - 1},
     {ST, sizeof ST - 1},
-    {"{\"program\": \"dd-cpu\", \"version\": \"1\", \"settings\": {\"preset\": \"tiny\", \"n_layer\": 3}, \"data\": {\"name\": \"x\"}}",
+    {"{\"program\": \"dd-cpu\", \"version\": \"1\", \"settings\": {\"preset\": \"tiny\", \"n_layer\": 3}, "
+     "\"data\": {\"name\": \"x\"}}",
      0},
     {"{\"vocab_size\": 3, \"tokenizer\": \"char\", \"vocabulary\": [10, 97, 233], \"hash\": \"00\"}", 0},
     {"{\"type\":\"config\",\"version\":\"0\"}\n{\"type\":\"step\",\"iter\":0,\"loss\":4.2}\n"
@@ -55,9 +59,10 @@ static fuzz_seed seeds[] = {
     {"A text of \xc3\xa9 and \xe2\x82\xac.\n", 0},
     {"\1\0\2\0", 4},
     {NULL, 0}};
-static const char *const words[] = {"{", "}", "[", "]", ",", ":", "\"", "\\u0007", "\\u009b", "\x1b[2J", "\n", "null", "1e999",
-                                    "\"settings\":", "\"dd-cpu\"", "\"vocab_size\":", "\"type\":", "\"iter\":", "\xc2\x9b",
-                                    "\x80\4", "K\1", "u.", "'shape'", "<u4", "PK\3\4", "\xff"};
+static const char *const words[] = {
+    "{", "}", "[", "]", ",", ":", "\"", "\\u0007", "\\u009b", "\x1b[2J", "\n", "null", "1e999", "\"settings\":",
+    "\"dd-cpu\"", "\"vocab_size\":", "\"type\":", "\"iter\":", "\xc2\x9b", "\x80\4", "K\1", "u.", "'shape'", "<u4",
+    "PK\3\4", "\xff"};
 static void fill_seeds(void) __attribute__((constructor));
 static void fill_seeds(void) {
   seeds[sizeof seeds / sizeof *seeds - 1] = (fuzz_seed){pickled_every[4].data, pickled_every[4].size};

@@ -1,5 +1,5 @@
-/* Fuzz target of pickles: read within the limits or refused with a sentence, every value reachable and sound; as meta.pkl
- * a vocabulary of at most 65,535 different characters or numbers. */
+/* Fuzz target of pickles: read within the limits or refused with a sentence, every value reachable and sound; as
+ * meta.pkl a vocabulary of at most 65,535 different characters or numbers. */
 #include "formats/pickle.h"
 #include "fuzz_common.h"
 #include "pickle_cases.h"
@@ -29,7 +29,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   const int as_meta = dd_meta_pkl_read(&v, "/m/meta.pkl", NULL, &err);
   demand(as_meta == DD_OK || as_meta == DD_E_CORRUPT, "status of meta.pkl");
   demand(!rc || as_meta, "damaged, but used");
-  if (!as_meta) demand(v.size > 0 && v.size <= DD_VOCAB_MAX && (v.kind == DD_VOCAB_CHAR) == (v.code != NULL), "vocabulary");
+  const int sound = v.size > 0 && v.size <= DD_VOCAB_MAX && (v.kind == DD_VOCAB_CHAR) == (v.code != NULL);
+  demand(as_meta || sound, "vocabulary");
   dd_vocab_free(&v);
   mem_done();
   *(rc ? &refused : &accepted) += 1;
@@ -38,10 +39,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 
 #ifndef DD_LIBFUZZER
 static fuzz_seed seeds[12];
-static const char *const words[] = {"(", "}", "]", ")", "u", "s", "e", "a", "t", "d", "l", "h\1", "q\1", "\x94", "0", "1", "2",
-                                    "K\1", "M\377\377", "J\377\377\377\377", "X\1\1", "\x8c\1a", "\x8a\1\377", "G@", "Vab\n",
-                                    "I01\n", "p1\n", "g1\n", "\x95", "cos\n", "R", "\x85", "\x88", "N.", ".", "\x80\4",
-                                    "\xff\xff\xff"};
+static const char *const words[] = {
+    "(", "}", "]", ")", "u", "s", "e", "a", "t", "d", "l", "h\1", "q\1", "\x94", "0", "1", "2", "K\1", "M\377\377",
+    "J\377\377\377\377", "X\1\1", "\x8c\1a", "\x8a\1\377", "G@", "Vab\n", "I01\n", "p1\n", "g1\n", "\x95", "cos\n",
+    "R", "\x85", "\x88", "N.", ".", "\x80\4", "\xff\xff\xff"};
 static void fill_seeds(void) __attribute__((constructor));
 static void fill_seeds(void) {
   for (int k = 0; k < 6; k++) {

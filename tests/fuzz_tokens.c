@@ -52,8 +52,9 @@ static const char u2[] = "\x93NUMPY\1\0\x47\0" NPY("<u2", "6", "             ") 
 static const char i8[] = "\x93NUMPY\2\0\x47\0\0\0" NPY("<i8", "2", "             ") "\1\0\0\0\0\0\0\0\2\0\0\0\0\0\0\0";
 static char llmc[1024 + 8] = "\x88\xd8\x34\1\1\0\0\0\4\0\0\0";
 static const fuzz_seed seeds[] = {{u2, sizeof u2 - 1}, {i8, sizeof i8 - 1}, {llmc, sizeof llmc}, {"\1\0\2\0\3\0", 6}};
-static const char *const words[] = {"'descr'", "'fortran_order'", "'shape'", "(", ")", ",", "{", "}", "<u2", ">u2", "|u1",
-                                    "<u4", "<i8", "<f4", "True", "False", "L", "18446744073709551615", "\x93NUMPY", "\"",
-                                    "\xa1\xd9\x34\1\7", "\x8a\xd8\x34\1", "\xff\xff", "[("};
+static const char *const words[] = {
+    "'descr'", "'fortran_order'", "'shape'", "(", ")", ",", "{", "}", "<u2", ">u2", "|u1", "<u4", "<i8", "<f4",
+    "True", "False", "L", "18446744073709551615", "\x93NUMPY", "\"", "\xa1\xd9\x34\1\7", "\x8a\xd8\x34\1",
+    "\xff\xff", "[("};
 FUZZ_MAIN("fuzz_tokens", 10000)
 #endif

@@ -26,8 +26,8 @@ int dd_llmc_layout(const char *path, const unsigned char *head, size_t n, uint64
                    path, version, magic, known);
   const int width = magic == MAGIC_GPT2 ? 2 : 4;
   if (count > INT32_MAX || size - HEADER != (uint64_t)count * (unsigned)width)
-    return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: its header promises %u tokens, and %llu bytes follow it", path,
-                   count, (unsigned long long)(size - HEADER));
+    return dd_fail(err, DD_E_CORRUPT, "%.700s is damaged: its header promises %u tokens, and %llu bytes follow it",
+                   path, count, (unsigned long long)(size - HEADER));
   *out = (dd_token_layout){.format = DD_TOKENS_LLMC, .version = (int)version, .width = width, .at = HEADER,
                            .count = count};
   return DD_OK;

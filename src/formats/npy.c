@@ -95,7 +95,10 @@ static void read_header(reader *r, dd_token_layout *l) {
   while (!r->wrong && !take(r, '}')) {
     key = 0;
     if (take_string(r, name, sizeof name) && take(r, ':'))
-      key = !strcmp(name, "descr") ? DESCR : !strcmp(name, "fortran_order") ? ORDER : !strcmp(name, "shape") ? SHAPE : 0;
+      key = !strcmp(name, "descr")           ? DESCR
+            : !strcmp(name, "fortran_order") ? ORDER
+            : !strcmp(name, "shape")         ? SHAPE
+                                             : 0;
     if (!key || (seen & key)) r->wrong = "has a damaged header";
     else if (key == DESCR) read_type(r, l);
     else if (key == SHAPE) read_shape(r, &l->count);

@@ -66,8 +66,8 @@ static bool fail_opcode(dd_pickle *s, unsigned char code) {
   for (size_t i = 0; i < sizeof refused / sizeof *refused; i++)
     if (refused[i].code == code && !s->rc)
       s->rc = dd_fail(s->err, DD_E_CORRUPT,
-                      "%.600s holds more than plain data (%s at byte %zu), and code in files is never run; write it again "
-                      "with only dict, list, str, int, float, bool and None",
+                      "%.600s holds more than plain data (%s at byte %zu), and code in files is never run; write it "
+                      "again with only dict, list, str, int, float, bool and None",
                       s->name, refused[i].name, (size_t)(s->p - 1 - s->begin));
   return s->rc ? false : fail(s, "this opcode is not known");
 }

@@ -60,8 +60,8 @@ static int largest_id(const uint16_t *ids, int64_t n) {
 static int check_ids(const char *dir, const char *split, const uint16_t *ids, int64_t n, int size, dd_error *err) {
   for (int64_t i = 0; i < n; i++)
     if (ids[i] >= size)
-      return dd_fail(err, DD_E_CORRUPT, "%s: token %" PRId64 " of %s is %d, but the vocabulary has only %d entries", dir,
-                     i, split, (int)ids[i], size);
+      return dd_fail(err, DD_E_CORRUPT, "%s: token %" PRId64 " of %s is %d, but the vocabulary has only %d entries",
+                     dir, i, split, (int)ids[i], size);
   return DD_OK;
 }
 

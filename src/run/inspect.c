@@ -107,5 +107,6 @@ int dd_inspect(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
   }
   if (!rc) return DD_OK;
   if (rc == DD_E_STOPPED || files == 1) return dd_fail(err, (dd_status)rc, "%s", first.message);
-  return dd_fail(err, (dd_status)rc, "%d of %d could not be inspected; the first: %.800s", failed, files, first.message);
+  return dd_fail(err, (dd_status)rc, "%d of %d could not be inspected; the first: %.800s", failed, files,
+                 first.message);
 }

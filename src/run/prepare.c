@@ -1,5 +1,6 @@
-/* dd-cpu prepare: a text, or token files of other programs, become a directory of token files. train.bin and val.bin first, meta.json last: it carries
- * the hash of both, so that a directory left half-way by a crash is noticed when it is opened. */
+/* dd-cpu prepare: a text, or token files of other programs, become a directory of token files. train.bin and val.bin
+ * first, meta.json last: it carries the hash of both, so that a directory left half-way by a crash is noticed when it is
+ * opened. */
 #include "core/file.h"
 #include "core/hash.h"
 #include "run/settings.h"

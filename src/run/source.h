@@ -1,4 +1,5 @@
-/* What a data spec leads to: a text in memory, a token file, or a directory of those. Shared by dataset.c and prepare.c. */
+/* What a data spec leads to: a text in memory, a token file, or a directory of those. Shared by dataset.c and
+ * prepare.c. */
 #ifndef DD_RUN_SOURCE_H
 #define DD_RUN_SOURCE_H
 #include "run/corpus.h"

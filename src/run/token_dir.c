@@ -71,8 +71,8 @@ static int list_shards(const char *dir, const char *split, name_list *l, dd_erro
   for (size_t i = 1; i < l->n; i++)
     if (stem_of(l->name[i], split) != stem || strncmp(l->name[0], l->name[i], stem))
       return dd_fail(err, DD_E_USAGE,
-                     "%.400s holds token files of several texts (%.100s, %.100s); give each a directory of its own", dir,
-                     l->name[0], l->name[i]);
+                     "%.400s holds token files of several texts (%.100s, %.100s); give each a directory of its own",
+                     dir, l->name[0], l->name[i]);
   return DD_OK;
 }
 
@@ -145,8 +145,8 @@ int dd_token_dir_read(const char *dir, const char *split, const dd_callbacks *cb
   int rc = find_files(dir, split, &l, err);
   if (!rc && !l.n)
     rc = dd_fail(err, DD_E_IO,
-                 "%s holds no %s.bin: a data directory has train.bin and val.bin (make one with dd-cpu prepare), or the "
-                 "same as .npy, or NAME_train*.bin and NAME_val*.bin of llm.c",
+                 "%s holds no %s.bin: a data directory has train.bin and val.bin (make one with dd-cpu prepare), or "
+                 "the same as .npy, or NAME_train*.bin and NAME_val*.bin of llm.c",
                  dir, split);
   for (size_t i = 0; !rc && i < l.n; i++) {
     rc = dd_path_join(path, sizeof path, dir, l.name[i], err);

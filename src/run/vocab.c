@@ -16,7 +16,8 @@ int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err) {
   if (strcmp(name, "char") == 0) *kind = DD_VOCAB_CHAR;
   else if (strcmp(name, "byte") == 0) *kind = DD_VOCAB_BYTE;
   else if (strcmp(name, "number") == 0)
-    return dd_fail(err, DD_E_USAGE, "a text is made into tokens by --tokenizer char or byte; number is for token files");
+    return dd_fail(err, DD_E_USAGE,
+                   "a text is made into tokens by --tokenizer char or byte; number is for token files");
   else return dd_fail(err, DD_E_USAGE, "unknown tokenizer '%s': use char or byte", name);
   return DD_OK;
 }
