@@ -114,6 +114,14 @@ typedef struct dd_check_record { /* one per file that `verify` looked at */
   const char *text; /**< what was found */
 } dd_check_record;
 
+typedef struct dd_inspect_record { /* one per file that `inspect` could read */
+  const char *path;
+  const char *kind;  /**< one word: "run", "npy", "safetensors" ... */
+  const char *what;  /**< the same for people */
+  const char *lines; /**< facts as lines of text, without control characters */
+  const char *json;  /**< the same facts as a JSON object */
+} dd_inspect_record;
+
 typedef struct dd_callbacks { /* any of them may be NULL */
   void *user;
   void (*message)(void *user, dd_level level, const char *text); /**< one line, no newline */
@@ -123,6 +131,7 @@ typedef struct dd_callbacks { /* any of them may be NULL */
   void (*text)(void *user, const char *utf8, size_t n); /**< generated text or a report, as it comes */
   void (*study)(void *user, const dd_study_status *s);  /**< how far `compare` is */
   void (*check)(void *user, const dd_check_record *r);  /**< what `verify` found */
+  void (*inspect)(void *user, const dd_inspect_record *r); /**< what `inspect` found */
   /** Polled before every micro-batch and evaluation batch and every few megabytes of data: 0 go on, 1 save and stop, 2
    *  save and go on. */
   int (*should_stop)(void *user);
@@ -191,6 +200,12 @@ DD_API int dd_info(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
  *  text is the one the run saw. With `s.replay`, train again from one checkpoint to another, in memory, and compare
  *  every bit. Writes nothing, takes no lock. DD_E_CORRUPT when anything is damaged. */
 DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_result *out, dd_error *err);
+
+/** Say what the files and directories `s.files` (one per line) are and what is in them, one record each to the callback
+ *  `inspect`: token files, data and run directories, checkpoints, safetensors, metrics and more. Hashes are not checked
+ *  (see dd_verify). A file that is damaged or of no known kind is told as a warning and makes the result its status;
+ *  the others are still described. */
+DD_API int dd_inspect(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
 
 DD_API const char *dd_version(void);
 DD_API int dd_numerics_version(void);

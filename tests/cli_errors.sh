@@ -379,7 +379,7 @@ is 'a dry run has no result' '' "$(cat out)"
 "$bin" --help >out 2>err
 is 'help' 0 $?
 commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' out)
-is 'commands' 'train compare eval sample verify prepare schedules info bench report ' \
+is 'commands' 'train compare eval sample verify inspect prepare schedules info bench report ' \
   "$(echo "$commands" | tr '\n' ' ')"
 for c in $commands; do
   "$bin" "$c" --help >out 2>err

@@ -89,8 +89,9 @@ static void test_defaults(void **state) {
     {"dropout_cutoff", "0.5"}, {"dropout_cycles", "4"}, {"gap_target", "0.1"}, {"gap_gain", "0.1"},
     {"dropout_embed", ""}, {"dropout_attn", ""}, {"dropout_proj", ""}, {"dropout_mlp", ""}, {"dropout_depth", "flat"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
-    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"on_nan", "stop"}, {"outlier_sigma", "0"},
-    {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"},
+    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"files", ""}, {"on_nan", "stop"},
+    {"outlier_sigma", "0"}, {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"},
+    {"keep_checkpoints", "2"},
     {"log_interval", "10"},
     {"train_fraction", "1"}, {"schedules", "fixed,linear,exponential,cosine,val-loss"}, {"seeds", "8"}, {"grid", ""},
     {"jobs", "0"}, {"shard", ""}, {"baseline", ""}, {"study", ""}, {"format", "html"}, {"plots", ""},
@@ -283,7 +284,7 @@ static void test_presets(void **state) {
   (void)state;
   dd_settings *s = fresh(), *paper = fresh();
   const char *key, *value;
-  static const char *const names[] = {"paper", "small", "tiny", "gpt2"};
+  static const char *const names[] = {"paper", "small", "tiny", "gpt2", "nanogpt"};
   for (int p = 0; p < COUNT(names); p++) {
     set_ok(s, "preset", names[p]);
     assert_int_equal(s->preset, p);
@@ -298,6 +299,8 @@ static void test_presets(void **state) {
     }
     assert_int_equal(dd_settings_check(s, &err), DD_OK);
   }
+  assert_true(!s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 40 && s->dropout == 0);
+  set_ok(s, "preset", "gpt2");
   assert_true(s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 8 && s->max_iters == 600000);
   set_ok(s, "preset", "small");
   assert_true(!s->bias && s->n_layer == 4 && s->n_embd == 128 && s->block_size == 64 && s->batch_size == 12);
@@ -485,6 +488,8 @@ static void test_config_good(void **state) {
   (void)state;
   static const char text[] =
     "\xef\xbb\xbf# comment\r\n"
+    "import time\n"
+    "from os import path as p\n"
     "out_dir = 'out-shakespeare-char'\n"
     "  eval_interval=20 # why\n"
     "\n"
@@ -522,7 +527,8 @@ static void test_config_good(void **state) {
 static void test_config_bad(void **state) {
   (void)state;
   static const struct { const char *line, *mention; } bad[] = {
-    {"n_layer = int(6)", "only strings, numbers"}, {"import time", "expected `key = value`"},
+    {"n_layer = int(6)", "only strings, numbers"}, {"import", "expected `key = value`"},
+    {"import = 3", "unknown setting"}, {"out_dir = 'out-' + str(time.time())", "only strings, numbers"},
     {"n_layer", "expected `key = value`"}, {"n_layer == 3", "expected `key = value`"}, {"= 3", "expected"},
     {"3 = 3", "expected"}, {"n_layer = ", "only strings"}, {"n_layer = '6", "does not end"},
     {"n_layer = 6; n_head = 6", "only strings"}, {"n_layer = 2 ** 3", "only strings"},

@@ -348,6 +348,12 @@ static int run_verify(dd_cli *cli, dd_error *err) {
   return dd_cli_verify(cli, &cb, err);
 }
 
+static int run_inspect(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  catch_signals();
+  return dd_cli_inspect(cli, &cb, err);
+}
+
 static int run_prepare(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   catch_signals();
@@ -484,7 +490,11 @@ static const char *const verify_examples[] = {
   "verify runs/linear           # every file of the run", "verify runs/linear/ckpt-0000250.safetensors",
   "verify runs/linear --replay last   # trains again between the two newest checkpoints",
   "verify runs/linear --replay 250..1000 -t 8", NULL};
-static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
+static const char *const inspect_examples[] = {
+  "inspect runs/linear          # iteration, losses, model, settings", "inspect model.safetensors meta.pkl train.npy",
+  "inspect --json runs/linear/metrics.jsonl", NULL};
+static const char *const prepare_examples[] = {
+  "prepare book.txt -o data/book", "prepare tokens.npy -o data/mine     # or a directory of nanoGPT or llm.c", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
 static const char *const compare_examples[] = {
@@ -517,8 +527,10 @@ static const dd_command commands[] = {
   {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, 0},
   {"verify", "check every file of a run, and train a part again", DD_USE_VERIFY, "RUN", DD_SETTING_run, run_verify,
    verify_examples, 0},
-  {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
-   prepare_examples, 0},
+  {"inspect", "say what files are and what is in them", DD_USE_INSPECT, "FILE", DD_SETTING_files, run_inspect,
+   inspect_examples, '\n'},
+  {"prepare", "turn a text or token files into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT",
+   DD_SETTING_data, run_prepare, prepare_examples, 0},
   {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,
    dd_cli_schedules, schedules_examples, 0},
   {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, 0},

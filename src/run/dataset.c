@@ -4,6 +4,7 @@
 #include "core/json.h"
 #include "run/corpus.h"
 #include "run/source.h"
+#include "run/token_dir.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,33 +50,6 @@ static int identify(dd_dataset *d, dd_error *err) {
 
 /* ---- token directories ---- */
 
-/* A token file: fresh ids, at least 2 of them. */
-static int read_ids(const char *dir, const char *file, const dd_callbacks *cb, uint16_t **ids, int64_t *n,
-                    dd_error *err) {
-  char path[4200], *data = NULL;
-  size_t size = 0;
-  int there = 0, status = dd_path_join(path, sizeof path, dir, file, err);
-  if (!status) status = dd_source_exists(path, &there, err);
-  if (status) return status;
-  if (!there)
-    return dd_fail(err, DD_E_IO,
-                   "%s holds no %s: a data directory has train.bin and val.bin (make one with dd-cpu prepare)", dir,
-                   file);
-  if ((status = dd_file_read_polled(path, DD_SOURCE_MAX_BYTES, cb, &data, &size, err)) != 0) return status;
-  if (size % 2 || size < 4) {
-    free(data);
-    return size % 2
-               ? dd_fail(err, DD_E_CORRUPT, "%s has an odd number of bytes, so it is not a file of uint16 tokens", path)
-               : dd_fail(err, DD_E_CORRUPT, "%s holds %zu tokens; at least 2 are needed", path, size / 2);
-  }
-  *ids = (uint16_t *)(void *)data; /* malloc'd, so aligned */
-  *n = (int64_t)(size / 2);
-#if __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-  for (int64_t i = 0; i < *n; i++) (*ids)[i] = (uint16_t)((*ids)[i] >> 8 | (*ids)[i] << 8);
-#endif
-  return DD_OK;
-}
-
 static int largest_id(const uint16_t *ids, int64_t n) {
   int largest = 0;
   for (int64_t i = 0; i < n; i++) largest = ids[i] > largest ? ids[i] : largest;
@@ -83,11 +57,11 @@ static int largest_id(const uint16_t *ids, int64_t n) {
 }
 
 /* Every id must be below the size of the vocabulary. */
-static int check_ids(const char *dir, const char *file, const uint16_t *ids, int64_t n, int size, dd_error *err) {
+static int check_ids(const char *dir, const char *split, const uint16_t *ids, int64_t n, int size, dd_error *err) {
   for (int64_t i = 0; i < n; i++)
     if (ids[i] >= size)
-      return dd_fail(err, DD_E_CORRUPT, "%s/%s: token %" PRId64 " is %d, but the vocabulary has only %d entries", dir,
-                     file, i, (int)ids[i], size);
+      return dd_fail(err, DD_E_CORRUPT, "%s: token %" PRId64 " of %s is %d, but the vocabulary has only %d entries",
+                     dir, i, split, (int)ids[i], size);
   return DD_OK;
 }
 
@@ -125,43 +99,75 @@ static int read_meta(dd_dataset *d, const char *dir, int *found, char hash[33], 
   return status;
 }
 
+/* nanoGPT's own meta.pkl. */
+static int read_pickled_meta(dd_dataset *d, const char *dir, int *found, const dd_callbacks *cb, dd_error *err) {
+  char path[4200];
+  int status = dd_path_join(path, sizeof path, dir, "meta.pkl", err);
+  if (!status) status = dd_source_exists(path, found, err);
+  return status || !*found ? status : dd_meta_pkl_read(&d->vocab, path, cb, err);
+}
+
+static void guess_vocab(dd_dataset *d, const char *name, int largest, const char *lack, const dd_callbacks *cb) {
+  dd_vocab_numbers(&d->vocab, dd_token_vocab_size(largest));
+  dd_say(cb, DD_WARNING, "%s has %s: the vocabulary is taken as 0 to %d%s and tokens print as numbers", name, lack,
+         d->vocab.size - 1, d->vocab.size > largest + 1 ? ", that of GPT-2," : "");
+}
+
 static int open_directory(dd_dataset *d, const char *dir, const char *tokenizer, const dd_callbacks *cb,
                           dd_error *err) {
   uint16_t *train = NULL, *val = NULL;
   int has_meta = 0, status;
   char hash[33];
-  status = read_ids(dir, "train.bin", cb, &train, &d->n_train, err);
+  status = dd_token_dir_read(dir, "train", cb, &train, &d->n_train, err);
   d->train = d->memory[0] = train;
   if (status) return status;
-  status = read_ids(dir, "val.bin", cb, &val, &d->n_val, err);
+  status = dd_token_dir_read(dir, "val", cb, &val, &d->n_val, err);
   d->val = d->memory[1] = val;
   if (status || (status = read_meta(d, dir, &has_meta, hash, err)) != 0) return status;
+  if (!has_meta && (status = read_pickled_meta(d, dir, &has_meta, cb, err)) != 0) return status;
   if (has_meta) {
-    if ((status = check_ids(dir, "train.bin", train, d->n_train, d->vocab.size, err)) != 0 ||
-        (status = check_ids(dir, "val.bin", val, d->n_val, d->vocab.size, err)) != 0 ||
+    if ((status = check_ids(dir, "train", train, d->n_train, d->vocab.size, err)) != 0 ||
+        (status = check_ids(dir, "val", val, d->n_val, d->vocab.size, err)) != 0 ||
         (status = identify(d, err)) != 0)
       return status;
     if (hash[0] && strcmp(hash, d->hash) != 0)
       return dd_fail(err, DD_E_CORRUPT,
-                     "%s: train.bin and val.bin are not the ones meta.json was written for (hash %s, not %s)", dir,
+                     "%s: the token files are not the ones meta.json was written for (hash %s, not %s)", dir,
                      d->hash, hash);
   } else {
-    const int a = largest_id(train, d->n_train), b = largest_id(val, d->n_val), largest = a > b ? a : b;
-    if (largest >= DD_VOCAB_MAX)
-      return dd_fail(err, DD_E_CORRUPT, "%s: token %d is beyond the largest vocabulary, %d", dir, largest,
-                     DD_VOCAB_MAX);
-    dd_vocab_numbers(&d->vocab, largest + 1);
+    const int a = largest_id(train, d->n_train), b = largest_id(val, d->n_val);
+    guess_vocab(d, dir, a > b ? a : b, "no meta.json and no meta.pkl", cb);
     if ((status = identify(d, err)) != 0) return status;
-    dd_say(cb, DD_WARNING,
-        "%s has no meta.json (a meta.pkl is not read): the vocabulary is taken as 0 to %d and tokens print as "
-        "numbers",
-        dir, largest);
   }
   if (tokenizer && strcmp(tokenizer, dd_vocab_kind_name(d->vocab.kind)) != 0)
     return dd_fail(err, DD_E_USAGE,
                    "%s holds %s tokens, not %s tokens; leave out --tokenizer or prepare the text again", dir,
                    dd_vocab_kind_name(d->vocab.kind), tokenizer);
   return DD_OK;
+}
+
+static int fail_short(const char *name, int64_t n, dd_error *err) {
+  return n == 0 ? dd_fail(err, DD_E_USAGE, "%s is empty", name)
+                : dd_fail(err, DD_E_USAGE, "%s is too short: %" PRId64 " tokens cannot be split into train and val",
+                          name, n);
+}
+
+/* One token file, split as a text is. */
+static int open_token_file(dd_dataset *d, const dd_source *source, const char *tokenizer, const dd_callbacks *cb,
+                           dd_error *err) {
+  uint16_t *ids;
+  int64_t n;
+  if (tokenizer && strcmp(tokenizer, dd_vocab_kind_name(DD_VOCAB_NUMBER)) != 0)
+    return dd_fail(err, DD_E_USAGE, "%s holds token numbers, not a text; leave out --tokenizer", source->name);
+  int status = dd_token_path_read(source->spec, cb, &ids, &n, err);
+  if (status) return status;
+  d->train = d->memory[0] = ids;
+  d->n_train = dd_split_point(n);
+  d->n_val = n - d->n_train;
+  d->val = ids + d->n_train;
+  if (d->n_train < 2 || d->n_val < 2) return fail_short(source->name, n, err);
+  guess_vocab(d, source->name, largest_id(ids, n), "no vocabulary", cb);
+  return identify(d, err);
 }
 
 /* ---- texts ---- */
@@ -177,17 +183,12 @@ static void cut(const dd_corpus *corpus, int64_t n, int64_t *n_train, int64_t *n
   }
 }
 
-static int fail_short(const char *name, int64_t n, dd_error *err) {
-  return n == 0 ? dd_fail(err, DD_E_USAGE, "%s is empty", name)
-                : dd_fail(err, DD_E_USAGE, "%s is too short: %" PRId64 " tokens cannot be split into train and val",
-                          name, n);
-}
-
-static int open_text(dd_dataset *d, const dd_source *source, const char *tokenizer, const dd_callbacks *cb,
+static int open_text(dd_dataset *d, dd_source *source, const char *tokenizer, const dd_callbacks *cb,
                      dd_error *err) {
   dd_vocab_kind kind = DD_VOCAB_CHAR;
   const char *wanted = tokenizer ? tokenizer : source->corpus ? source->corpus->tokenizer : "char";
   int status = dd_vocab_kind_parse(wanted, &kind, err);
+  if (!status) status = dd_source_text(source, cb, err);
   if (status) return status;
   if (source->size == 0) return fail_short(source->name, 0, err);
   uint16_t *ids = NULL;
@@ -204,7 +205,13 @@ static int open_text(dd_dataset *d, const dd_source *source, const char *tokeniz
   return identify(d, err);
 }
 
-int dd_dataset_from_source(dd_dataset **out, const dd_source *source, const char *tokenizer, const dd_callbacks *cb,
+/* A file that only its name makes a token file is a text to those who name a tokenizer. */
+static int is_read_as_tokens(const dd_source *source, const char *tokenizer) {
+  if (!source->is_tokens || (tokenizer && !strcmp(tokenizer, "byte"))) return 0;
+  return source->is_tokens == 2 || !tokenizer || strcmp(tokenizer, "char") != 0;
+}
+
+int dd_dataset_from_source(dd_dataset **out, dd_source *source, const char *tokenizer, const dd_callbacks *cb,
                            dd_error *err) {
   *out = NULL;
   if (tokenizer && (!tokenizer[0] || strcmp(tokenizer, "auto") == 0)) tokenizer = NULL;
@@ -212,9 +219,9 @@ int dd_dataset_from_source(dd_dataset **out, const dd_source *source, const char
   if (!d) return dd_fail(err, DD_E_RUNTIME, "out of memory opening %s", source->name);
   snprintf(d->name, sizeof d->name, "%s", source->name);
   snprintf(d->spec, sizeof d->spec, "%s", source->spec);
-  const int status =
-      source->is_directory ? open_directory(d, source->spec, tokenizer, cb, err)
-                           : open_text(d, source, tokenizer, cb, err);
+  const int status = source->is_directory                    ? open_directory(d, source->spec, tokenizer, cb, err)
+                     : is_read_as_tokens(source, tokenizer) ? open_token_file(d, source, tokenizer, cb, err)
+                                                            : open_text(d, source, tokenizer, cb, err);
   if (status) {
     dd_dataset_close(d);
     return status;
@@ -260,7 +267,7 @@ static void take_part(dd_text *t, dd_part part, int64_t n_train, int64_t n_val) 
   if (part != DD_PART_ALL) t->n = part == DD_PART_TRAIN ? n_train : n_val;
 }
 
-static int directory_text(dd_text *out, const dd_source *source, const dd_vocab *vocab, int64_t *n_train,
+static int tokens_text(dd_text *out, dd_source *source, const dd_vocab *vocab, int64_t *n_train,
                           int64_t *n_val, const dd_callbacks *cb, dd_error *err) {
   dd_dataset *d = NULL;
   int status = dd_dataset_from_source(&d, source, NULL, cb, err);
@@ -271,9 +278,9 @@ static int directory_text(dd_text *out, const dd_source *source, const dd_vocab 
   if (!numbers && !dd_vocab_equal(&d->vocab, vocab)) {
     status = dd_fail(err, DD_E_USAGE,
                      "%s was prepared with another vocabulary (%s, %d entries) than that of the run (%s, %d); "
-                     "pass the text itself",
+                     "pass %s",
                      d->name, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, dd_vocab_kind_name(vocab->kind),
-                     vocab->size);
+                     vocab->size, vocab->kind == DD_VOCAB_NUMBER ? "tokens of the same kind" : "the text itself");
   } else if (!(out->ids = malloc(((size_t)d->n_train + (size_t)d->n_val) * sizeof *out->ids))) {
     status = dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
   } else {
@@ -295,9 +302,9 @@ int dd_text_load(dd_text *out, const char *spec, dd_part part, const dd_vocab *v
   int status = dd_source_open(&source, spec, cb, err);
   if (status) return status;
   snprintf(out->name, sizeof out->name, "%s", source.name);
-  if (source.is_directory) {
-    status = directory_text(out, &source, vocab, &n_train, &n_val, cb, err);
-  } else {
+  if (source.is_directory || (source.is_tokens && vocab->kind != DD_VOCAB_BYTE)) {
+    status = tokens_text(out, &source, vocab, &n_train, &n_val, cb, err);
+  } else if (!(status = dd_source_text(&source, cb, err))) {
     status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, cb, err);
     cut(source.corpus, out->n, &n_train, &n_val);
   }

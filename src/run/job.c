@@ -327,7 +327,9 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
     tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
   int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
   if (rc) return rc;
-  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE ? DD_TOKENIZER_BYTE : DD_TOKENIZER_CHAR;
+  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE     ? DD_TOKENIZER_BYTE
+                    : j->data->vocab.kind == DD_VOCAB_NUMBER ? DD_TOKENIZER_NUMBER
+                                                             : DD_TOKENIZER_CHAR;
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "cannot continue: %s is not the text this run was trained on (hash %s, the run has %s); "

@@ -1,5 +1,6 @@
-/* dd-cpu prepare: a text becomes a directory of token files. train.bin and val.bin first, meta.json last: it carries
- * the hash of both, so that a directory left half-way by a crash is noticed when it is opened. */
+/* dd-cpu prepare: a text, or token files of other programs, become a directory of token files. train.bin and val.bin
+ * first, meta.json last: it carries the hash of both, so that a directory left half-way by a crash is noticed when it is
+ * opened. */
 #include "core/file.h"
 #include "core/hash.h"
 #include "run/settings.h"
@@ -61,32 +62,43 @@ static int write_ids(const char *dir, const char *file, const uint16_t *ids, int
   return status;
 }
 
+/* Where the tokens came from; hashes of a text. A path need not be UTF-8, JSON must be: such a name is left out. */
+static int source_facts(const dd_source *source, const dd_callbacks *cb, json_t **out, dd_error *err) {
+  char sha256[65], xxh3[33];
+  json_t *name = json_string(source->spec);
+  *out = json_object();
+  int bad = !*out || (name && json_object_set_new(*out, "name", name) != 0);
+  if (source->text) {
+    const int status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err);
+    if (status) return status;
+    dd_hash_hex(source->text, source->size, xxh3);
+    bad = bad || json_object_set_new(*out, "bytes", json_integer((json_int_t)source->size)) ||
+          json_object_set_new(*out, "sha256", json_string(sha256)) ||
+          json_object_set_new(*out, "xxh3_128", json_string(xxh3));
+  }
+  return bad ? dd_fail(err, DD_E_RUNTIME, "out of memory describing %s", source->name) : DD_OK;
+}
+
 static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, const dd_callbacks *cb,
                       dd_error *err) {
-  char path[4200], sha256[65], xxh3[33];
+  char path[4200], *text = NULL;
+  json_t *from = NULL, *name = json_string(d->name);
   int status = dd_path_join(path, sizeof path, dir, "meta.json", err);
-  if (status) return status;
-  if ((status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err))) return status;
-  dd_hash_hex(source->text, source->size, xxh3);
-  json_t *meta =
-      json_pack("{s:s, s:s, s:I, s:I, s:s, s:{s:s, s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "name", d->name,
-                "train_tokens", (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source",
-                "name", source->spec, "bytes", (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
-  /* a path need not be UTF-8, JSON must be */
-  if (!meta)
-    meta = json_pack("{s:s, s:I, s:I, s:s, s:{s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "train_tokens",
-                     (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source", "bytes",
-                     (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
-  if (!meta) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
-  const int bad =
-      source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence));
-  status = bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path) : dd_vocab_to_json(&d->vocab, meta, err);
-  char *text = status ? NULL : json_dumps(meta, JSON_INDENT(1));
-  json_decref(meta);
-  if (status) return status;
-  if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
-  status = dd_file_replace(path, text, strlen(text), err);
+  if (!status) status = source_facts(source, cb, &from, err);
+  json_t *meta = status ? NULL : json_pack("{s:s, s:I, s:I, s:s, s:O}", "format", "dd-cpu tokens 1", "train_tokens",
+                                           (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash,
+                                           "source", from);
+  if (!status && (!meta || (name && json_object_set(meta, "name", name)) ||
+                  (source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence)))))
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  if (!status) status = dd_vocab_to_json(&d->vocab, meta, err);
+  if (!status && !(text = json_dumps(meta, JSON_INDENT(1))))
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  if (!status) status = dd_file_replace(path, text, strlen(text), err);
   free(text);
+  json_decref(meta);
+  json_decref(from);
+  json_decref(name);
   return status;
 }
 
@@ -96,11 +108,6 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
   dd_dataset *d = NULL;
   int status = dd_source_open(&source, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, cb, err);
   if (status) return status;
-  if (source.is_directory) {
-    status =
-        dd_fail(err, DD_E_USAGE, "%s is a directory; prepare takes a text file or the name of a corpus", source.spec);
-    goto done;
-  }
   const char *tokenizer =
       dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
   if ((status = destination(s, &source, dir, sizeof dir, err)) != 0 ||

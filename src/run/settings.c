@@ -28,7 +28,7 @@ enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
   PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH,
   COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT, ALONE = DD_USE_ALONE, SCHEDULES = DD_USE_SCHEDULES,
-  VERIFY = DD_USE_VERIFY
+  VERIFY = DD_USE_VERIFY, INSPECT = DD_USE_INSPECT
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \

@@ -36,7 +36,7 @@ typedef enum dd_setting_kind {
 /* Commands a setting is an option of, and DD_USE_ONCE (see settings.def). */
 enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32,
        DD_USE_BENCH = 64, DD_USE_COMPARE = 128, DD_USE_REPORT = 256,
-       DD_USE_SCHEDULES = 512, DD_USE_ALONE = 1024, DD_USE_VERIFY = 2048 };
+       DD_USE_SCHEDULES = 512, DD_USE_ALONE = 1024, DD_USE_VERIFY = 2048, DD_USE_INSPECT = 4096 };
 /** What a run can have: settings of other commands alone are no part of its configuration. */
 #define DD_USE_RUN (DD_USE_TRAIN | DD_USE_EVAL | DD_USE_SAMPLE | DD_USE_PREPARE | DD_USE_INFO)
 

@@ -15,6 +15,9 @@ const char *dd_vocab_kind_name(dd_vocab_kind kind) {
 int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err) {
   if (strcmp(name, "char") == 0) *kind = DD_VOCAB_CHAR;
   else if (strcmp(name, "byte") == 0) *kind = DD_VOCAB_BYTE;
+  else if (strcmp(name, "number") == 0)
+    return dd_fail(err, DD_E_USAGE,
+                   "a text is made into tokens by --tokenizer char or byte; number is for token files");
   else return dd_fail(err, DD_E_USAGE, "unknown tokenizer '%s': use char or byte", name);
   return DD_OK;
 }
@@ -248,18 +251,18 @@ static int read_codes(dd_vocab *v, const json_t *codes, const char *source, dd_e
     return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be a list of vocab_size = %d code points", source,
                    v->size);
   v->code = malloc((size_t)v->size * sizeof *v->code);
-  if (!v->code) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
-  json_int_t last = -1;
-  for (size_t i = 0; i < (size_t)v->size; i++) {
+  unsigned char *seen = calloc(CODE_LIMIT, 1);
+  int status = v->code && seen ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
+  for (size_t i = 0; !status && i < (size_t)v->size; i++) {
     const json_t *item = json_array_get(codes, i);
     const json_int_t code = json_integer_value(item);
-    if (!json_is_integer(item) || code <= last || code >= CODE_LIMIT || (code >= 0xD800 && code <= 0xDFFF))
-      return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be ascending code points; entry %zu is not", source,
-                     i);
-    v->code[i] = (uint32_t)code;
-    last = code;
+    if (!json_is_integer(item) || code < 0 || code >= CODE_LIMIT || (code >= 0xD800 && code <= 0xDFFF) || seen[code])
+      status = dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be different code points; entry %zu is not", source,
+                       i);
+    else seen[code] = 1, v->code[i] = (uint32_t)code;
   }
-  return DD_OK;
+  free(seen);
+  return status;
 }
 
 int dd_vocab_from_json(dd_vocab *v, const json_t *object, const char *source, dd_error *err) {

@@ -5,7 +5,7 @@
 #include <jansson.h>
 
 typedef enum dd_vocab_kind {
-  DD_VOCAB_CHAR,  /* sorted unique code points of the text; id = rank */
+  DD_VOCAB_CHAR,  /* unique code points; of a text: sorted, id = rank; of other programs' data: in any order */
   DD_VOCAB_BYTE,  /* the 256 byte values; any file will do */
   DD_VOCAB_NUMBER /* ids without a text (foreign token files): decodes to "123 " */
 } dd_vocab_kind;
@@ -15,7 +15,7 @@ enum { DD_VOCAB_MAX = 65535 };
 typedef struct dd_vocab {
   dd_vocab_kind kind;
   int size;
-  uint32_t *code; /* char only: `size` code points, ascending; else NULL */
+  uint32_t *code; /* char only: `size` different code points; else NULL */
 } dd_vocab;
 
 /** "char", "byte", "number". */
