@@ -110,6 +110,8 @@ bool dd_speaks_utf8(void);
 void dd_progress_tick(dd_progress *p);
 /** Take the live line off the screen; what is written next starts at the left. */
 void dd_progress_clear(dd_progress *p);
+/** Leave what is drawn where it is and draw below it: after the shell wrote there. */
+void dd_progress_forget(dd_progress *p);
 /** "1:02:03" or "2:03" into out. */
 void dd_format_time(char *out, size_t size, double seconds);
 /** Append a bar of `cells` columns, brackets not counted, that is filled to `fraction`. */

@@ -15,7 +15,7 @@
 /* ---- signals ---- */
 
 /* The one mutable state outside objects: a signal handler can reach nothing else. */
-static volatile sig_atomic_t stop_requested, save_requested, interrupts;
+static volatile sig_atomic_t stop_requested, save_requested, continued, interrupts;
 
 /* Wrappers send one Ctrl-C twice, to the process and to its group: only one that comes later is a second one. */
 static int is_another(const struct timespec *now) {
@@ -32,6 +32,7 @@ static void on_signal(int number) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   if (number == SIGUSR1) save_requested = 1;
+  else if (number == SIGCONT) continued = 1;
   else stop_requested = 1;
   if (number == SIGINT && is_another(&now)) { /* the user has no patience for the save */
     ssize_t ignored = write(STDERR_FILENO, "\n", 1);
@@ -42,7 +43,7 @@ static void on_signal(int number) {
 }
 
 static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1};
+  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1, SIGCONT};
   for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
     struct sigaction old, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     sigemptyset(&action.sa_mask);
@@ -106,7 +107,14 @@ static void write_text(dd_cli *cli, const char *text, size_t n) {
 /* ---- callbacks ---- */
 
 static void on_message(void *user, dd_level level, const char *text) {
-  dd_progress_message(&((dd_cli *)user)->progress, level, text);
+  dd_cli *cli = user;
+  if (cli->lines && cli->settings->dry_run && level == DD_INFO) json_array_append_new(cli->lines, json_string(text));
+  dd_progress_message(&cli->progress, level, text);
+}
+
+/* --dry-run with --json: what is said is the result. */
+static void keep_lines(dd_cli *cli) {
+  if (cli->json && cli->settings->dry_run) cli->lines = json_array();
 }
 
 /* `info` is all result: its messages go to stdout. */
@@ -121,7 +129,12 @@ static void on_phase(void *user, const char *what, int64_t done, int64_t total) 
   dd_progress_phase(&((dd_cli *)user)->progress, what, done, total);
 }
 static void on_step(void *user, const dd_step_record *r) { dd_progress_step(&((dd_cli *)user)->progress, r); }
-static void on_study(void *user, const dd_study_status *s) { dd_progress_study(&((dd_cli *)user)->progress, s); }
+static void on_study(void *user, const dd_study_status *s) {
+  dd_cli *cli = user;
+  if (continued) dd_progress_forget(&cli->progress); /* a shell has written over the table */
+  continued = 0;
+  dd_progress_study(&cli->progress, s);
+}
 static void on_eval(void *user, const dd_eval_record *r) { dd_progress_eval(&((dd_cli *)user)->progress, r); }
 
 /* Text as it comes; with --json it is kept for the result. */
@@ -267,7 +280,21 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
                rc == DD_E_IO ? "trained" : rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss,
                r->val_loss, r->best_val_loss, (long long)r->best_iter, time, r->run_dir);
   }
-  out_printf(cli, "fingerprint %s\n", r->fingerprint);
+  if (!cli->json) out_printf(cli, "fingerprint %s\n", r->fingerprint);
+}
+
+/* The estimate of --dry-run as JSON. */
+static void report_dry_run(dd_cli *cli, int rc) {
+  if (!rc && cli->lines) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string(cli->command->name));
+    json_object_set_new(o, "status", json_integer(rc));
+    json_object_set_new(o, "dry_run", json_true());
+    json_object_set(o, "lines", cli->lines);
+    out_json(cli, o);
+  }
+  json_decref(cli->lines);
+  cli->lines = NULL;
 }
 
 /* ---- commands ---- */
@@ -280,9 +307,11 @@ static int run_train(dd_cli *cli, dd_error *err) {
   if (rc) return rc;
   echo_settings(cli);
   catch_signals();
+  keep_lines(cli);
   rc = dd_train(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (r.fingerprint[0]) report_train(cli, &r, rc); /* none after --dry-run or an early error */
+  report_dry_run(cli, rc);
   return rc;
 }
 
@@ -427,6 +456,7 @@ static int run_compare(dd_cli *cli, dd_error *err) {
   if (rc) return rc;
   call_text(cli, call, sizeof call);
   catch_signals();
+  keep_lines(cli);
   rc = dd_compare(cli->settings, call, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   dd_format_time(time, sizeof time, r.seconds);
@@ -450,6 +480,7 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time,
                r.dir, *r.report ? ", report in " : "", r.report);
   }
+  report_dry_run(cli, rc);
   return rc;
 }
 
@@ -462,7 +493,9 @@ static int run_report(dd_cli *cli, dd_error *err) {
   json_t *o = json_object();
   json_object_set_new(o, "command", json_string("report"));
   json_object_set_new(o, "format", json_string(dd_settings_choice(cli->settings, DD_SETTING_format)));
-  if (*cli->settings->out) json_object_set_new(o, "out", json_string(cli->settings->out));
+  char path[4096];
+  if (!dd_report_path(cli->settings, path, sizeof path, NULL) && *path)
+    json_object_set_new(o, "out", json_string(path));
   add_text(cli, o);
   out_json(cli, o);
   return DD_OK;

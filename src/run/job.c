@@ -141,7 +141,7 @@ static int estimate(dd_job *j, dd_error *err) {
   const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + dd_saver_bytes(&l);
   const uint64_t all = bytes + dd_machine_used_memory();
   char time[32], memory[32], disk[32];
-  dd_duration_text(time, sizeof time, seconds);
+  dd_duration_text(time, sizeof time, seconds < 1 ? 1 : seconds);
   size_text(memory, sizeof memory, (double)all);
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
