@@ -346,7 +346,8 @@ static void test_export_csv(void **state) {
       "\"tokens_per_s\":0,\"elapsed_s\":1.75,\"rates\":{\"embed\":0.2,\"attn\":0.1,\"proj\":0.2,\"mlp\":0}}\n"
       "no JSON\n"
       "{\"type\":\"skip\",\"iter\":3,\"why\":\"outlier\",\"skipped\":1,\"grad_norm\":12.5}\n"
-      "{\"type\":\"step\",\"iter\":10,\"loss\":3.0000000000000004,\"lr\":1e-3,\"dropout\":0.1,\"elapsed_s\":2}\n{\"torn";
+      "{\"type\":\"step\",\"iter\":10,\"loss\":3.0000000000000004,\"lr\":1e-3,\"dropout\":0.1,\"elapsed_s\":2}\n"
+      "{\"torn";
   static const char want[] =
       "iter,loss,train_loss,val_loss,best_val_loss,best_iter,dropout,dropout_embed,dropout_attn,dropout_proj,"
       "dropout_mlp,lr,grad_norm,ms_per_iter,tokens_per_s,elapsed_s,skipped,rollbacks,fingerprint\n"

@@ -106,6 +106,8 @@ void dd_progress_eval(dd_progress *p, const dd_eval_record *r);
 /** Colour on a stream that is a live terminal or not; does the locale say UTF-8? */
 bool dd_wants_color(dd_color_mode mode, bool live);
 bool dd_speaks_utf8(void);
+/** Is fd a terminal that understands more than text (TERM is set, and not dumb)? */
+bool dd_is_terminal(int fd);
 /** Call often: lets the clocks of the live line go on between records. */
 void dd_progress_tick(dd_progress *p);
 /** Take the live line off the screen; what is written next starts at the left. */

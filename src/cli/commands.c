@@ -442,7 +442,8 @@ static void show_study(dd_cli *cli, const char *dir) {
   dd_str text = {0};
   const int terminal = isatty(STDOUT_FILENO);
   if (dd_study_analyse(&dir, 1, cli->settings, NULL, &report, NULL)) return;
-  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100, terminal && cli->progress.color, &text);
+  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100,
+                     dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO)), &text);
   if (!text.failed) out_write(cli, text.data, text.n);
   dd_str_free(&text);
   json_decref(report);

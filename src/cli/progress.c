@@ -34,6 +34,11 @@ bool dd_wants_color(dd_color_mode mode, bool live) {
   return live;
 }
 
+bool dd_is_terminal(int fd) {
+  const char *term = getenv("TERM");
+  return isatty(fd) && term && *term && strcmp(term, "dumb");
+}
+
 bool dd_speaks_utf8(void) {
   static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
   for (int i = 0; i < 3; i++) {
@@ -44,12 +49,11 @@ bool dd_speaks_utf8(void) {
 }
 
 void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose) {
-  const char *term = getenv("TERM");
   memset(p, 0, sizeof *p);
   p->stream = stream;
   p->quiet = quiet;
   p->verbose = verbose;
-  p->live = isatty(fileno(stream)) && term && *term && strcmp(term, "dumb");
+  p->live = dd_is_terminal(fileno(stream));
   p->color = dd_wants_color(color, p->live);
   p->unicode = p->live && dd_speaks_utf8();
 }

@@ -1,7 +1,7 @@
 /* TensorBoard's event files: records {u64 length, masked crc of it, data, masked crc of that}, little endian; the data
  * are Event messages of protocol buffers, of which we write and read
  *
- *   Event    1 wall_time (double, seconds since 1970), 2 step (int64), 3 file_version (string), 5 summary, 7 session_log
+ *   Event    1 wall_time (double, seconds from 1970), 2 step (int64), 3 file_version (string), 5 summary, 7 session_log
  *   Summary  1 value: {1 tag, 2 simple_value (float), 8 tensor of strings, 9 metadata: {1 plugin: {1 name, 2 content}}}
  *   SessionLog  1 status: 1 is START, which tells readers to forget what earlier files have from this step on */
 #ifndef DD_FORMATS_TFEVENTS_H

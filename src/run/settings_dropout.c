@@ -130,7 +130,8 @@ int dd_settings_check_text(const dd_setting *d, const char *value, dd_error *err
 #define SITE_NAME(id, name) name,
     static const char *const sites[] = {DD_DROPOUT_SITES(SITE_NAME) "all", "none", NULL};
     if (parse_sites(value, bad) >= 0) return DD_OK;
-    const int rc = dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad, err);
+    const int rc =
+        dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad, err);
     return dd_setting_add_suggestion(dd_suggest(bad, sites), err), rc;
   }
   if (!*value) return DD_OK; /* as if not given */

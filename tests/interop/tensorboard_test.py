@@ -96,7 +96,7 @@ def test_run(root):
     check("scalars of a run", scalars(events) == wanted(out) and len(wanted(out)) == 14)
     check_crc(event_files(out)[0])
     text = events.Tensors("settings")[0].tensor_proto.string_val[0].decode()
-    check("settings as a table", "| settings.schedule | cosine |" in text and text.startswith("| setting | value |\n|-"))
+    check("settings as a table", "| settings.schedule | cosine |" in text and text.startswith("| setting | value |\n"))
     content = events.SummaryMetadata("_hparams_/session_start_info").plugin_data.content
     hparams = plugin_data_pb2.HParamsPluginData.FromString(content).session_start_info.hparams
     check("hyperparameters", hparams["schedule"].string_value == "cosine" and hparams["lr"].number_value == 1e-3)
@@ -137,7 +137,8 @@ def test_resume(root):
 
 def test_study(root):
     out = f"{root}/study"
-    run("compare", *TINY, "--tensorboard", "--schedules", "fixed,linear", "--seeds", "1", "-q", "--jobs", "1", "-o", out)
+    run("compare", *TINY, "--tensorboard", "--schedules", "fixed,linear", "--seeds", "1", "-q", "--jobs", "1",
+        "-o", out)
     many = event_multiplexer.EventMultiplexer(size_guidance={"scalars": 0})
     many.AddRunsFromDirectory(out).Reload()
     runs = sorted(many.Runs())
