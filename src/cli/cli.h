@@ -62,6 +62,13 @@ void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *e
 /** Text to standard output; a failure is kept and reported at the end. */
 void dd_cli_write(dd_cli *cli, const char *text);
 
+/* ---- signals.c ---- */
+/** SIGINT, SIGTERM, SIGHUP, SIGXCPU ask to stop, SIGUSR1 to save; a second SIGINT ends the program. */
+void dd_signals_catch(void);
+bool dd_signal_stop(void);
+bool dd_signal_save(void);      /* once for each time it was asked */
+bool dd_signal_continued(void); /* stopped and continued since the last call */
+
 /* ---- schedules.c ---- */
 /** `dd-cpu schedules`: list, explain and draw. */
 int dd_cli_schedules(dd_cli *cli, dd_error *err);
