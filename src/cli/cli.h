@@ -62,6 +62,13 @@ void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *e
 /** Text to standard output; a failure is kept and reported at the end. */
 void dd_cli_write(dd_cli *cli, const char *text);
 
+/* ---- signals.c ---- */
+/** SIGINT, SIGTERM, SIGHUP, SIGXCPU ask to stop, SIGUSR1 to save; a second SIGINT ends the program. */
+void dd_signals_catch(void);
+bool dd_signal_stop(void);
+bool dd_signal_save(void);      /* once for each time it was asked */
+bool dd_signal_continued(void); /* stopped and continued since the last call */
+
 /* ---- schedules.c ---- */
 /** `dd-cpu schedules`: list, explain and draw. */
 int dd_cli_schedules(dd_cli *cli, dd_error *err);
@@ -110,10 +117,14 @@ void dd_progress_eval(dd_progress *p, const dd_eval_record *r);
 /** Colour on a stream that is a live terminal or not; does the locale say UTF-8? */
 bool dd_wants_color(dd_color_mode mode, bool live);
 bool dd_speaks_utf8(void);
+/** Is fd a terminal that understands more than text (TERM is set, and not dumb)? */
+bool dd_is_terminal(int fd);
 /** Call often: lets the clocks of the live line go on between records. */
 void dd_progress_tick(dd_progress *p);
 /** Take the live line off the screen; what is written next starts at the left. */
 void dd_progress_clear(dd_progress *p);
+/** Leave what is drawn where it is and draw below it: after the shell wrote there. */
+void dd_progress_forget(dd_progress *p);
 /** "1:02:03" or "2:03" into out. */
 void dd_format_time(char *out, size_t size, double seconds);
 /** Append a bar of `cells` columns, brackets not counted, that is filled to `fraction`. */

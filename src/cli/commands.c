@@ -5,51 +5,10 @@
 #include "study/tables.h"
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-/* ---- signals ---- */
-
-/* The one mutable state outside objects: a signal handler can reach nothing else. */
-static volatile sig_atomic_t stop_requested, save_requested, interrupts;
-
-/* Wrappers send one Ctrl-C twice, to the process and to its group: only one that comes later is a second one. */
-static int is_another(const struct timespec *now) {
-  static struct timespec first;
-  if (!interrupts++) {
-    first = *now;
-    return 0;
-  }
-  return (now->tv_sec - first.tv_sec) * 1000 + (now->tv_nsec - first.tv_nsec) / 1000000 >= 300;
-}
-
-static void on_signal(int number) {
-  int saved = errno;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  if (number == SIGUSR1) save_requested = 1;
-  else stop_requested = 1;
-  if (number == SIGINT && is_another(&now)) { /* the user has no patience for the save */
-    ssize_t ignored = write(STDERR_FILENO, "\n", 1);
-    (void)ignored;
-    _exit(130);
-  }
-  errno = saved;
-}
-
-static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    struct sigaction old, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (!sigaction(numbers[i], NULL, &old) && old.sa_handler == SIG_IGN) continue; /* nohup, background jobs */
-    sigaction(numbers[i], &action, NULL);
-  }
-}
 
 /* ---- standard output ---- */
 
@@ -106,7 +65,14 @@ static void write_text(dd_cli *cli, const char *text, size_t n) {
 /* ---- callbacks ---- */
 
 static void on_message(void *user, dd_level level, const char *text) {
-  dd_progress_message(&((dd_cli *)user)->progress, level, text);
+  dd_cli *cli = user;
+  if (cli->lines && cli->settings->dry_run && level == DD_INFO) json_array_append_new(cli->lines, json_string(text));
+  dd_progress_message(&cli->progress, level, text);
+}
+
+/* --dry-run with --json: what is said is the result. */
+static void keep_lines(dd_cli *cli) {
+  if (cli->json && cli->settings->dry_run) cli->lines = json_array();
 }
 
 /* `info` is all result: its messages go to stdout. */
@@ -121,7 +87,11 @@ static void on_phase(void *user, const char *what, int64_t done, int64_t total) 
   dd_progress_phase(&((dd_cli *)user)->progress, what, done, total);
 }
 static void on_step(void *user, const dd_step_record *r) { dd_progress_step(&((dd_cli *)user)->progress, r); }
-static void on_study(void *user, const dd_study_status *s) { dd_progress_study(&((dd_cli *)user)->progress, s); }
+static void on_study(void *user, const dd_study_status *s) {
+  dd_cli *cli = user;
+  if (dd_signal_continued()) dd_progress_forget(&cli->progress); /* a shell has written over the table */
+  dd_progress_study(&cli->progress, s);
+}
 static void on_eval(void *user, const dd_eval_record *r) { dd_progress_eval(&((dd_cli *)user)->progress, r); }
 
 /* Text as it comes; with --json it is kept for the result. */
@@ -153,7 +123,7 @@ static void on_check(void *user, const dd_check_record *r) { dd_cli_check(user, 
 static int on_should_stop(void *user) {
   dd_cli *cli = user;
   dd_progress_tick(&cli->progress);
-  if (stop_requested && !cli->stop_announced) {
+  if (dd_signal_stop() && !cli->stop_announced) {
     cli->stop_announced = true;
     const unsigned use = cli->command->use;
     dd_progress_message(&cli->progress, DD_INFO,
@@ -161,11 +131,9 @@ static int on_should_stop(void *user) {
                         : use & DD_USE_TRAIN ? "stopping: saving a checkpoint (Ctrl-C again: stop at once)"
                                              : "stopping (Ctrl-C again: stop at once)");
   }
-  if (stop_requested) return 1;
+  if (dd_signal_stop()) return 1;
   if (cli->out_errno && (cli->command->use & DD_USE_SAMPLE)) return 1; /* nobody reads: do not generate on */
-  if (!save_requested) return 0;
-  save_requested = 0;
-  return 2;
+  return dd_signal_save() ? 2 : 0;
 }
 
 static dd_callbacks callbacks_of(dd_cli *cli) {
@@ -267,7 +235,21 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
                rc == DD_E_IO ? "trained" : rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss,
                r->val_loss, r->best_val_loss, (long long)r->best_iter, time, r->run_dir);
   }
-  out_printf(cli, "fingerprint %s\n", r->fingerprint);
+  if (!cli->json) out_printf(cli, "fingerprint %s\n", r->fingerprint);
+}
+
+/* The estimate of --dry-run as JSON. */
+static void report_dry_run(dd_cli *cli, int rc) {
+  if (!rc && cli->lines) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string(cli->command->name));
+    json_object_set_new(o, "status", json_integer(rc));
+    json_object_set_new(o, "dry_run", json_true());
+    json_object_set(o, "lines", cli->lines);
+    out_json(cli, o);
+  }
+  json_decref(cli->lines);
+  cli->lines = NULL;
 }
 
 /* ---- commands ---- */
@@ -279,10 +261,12 @@ static int run_train(dd_cli *cli, dd_error *err) {
   int rc = cli->settings->resume || cli->settings->auto_resume ? DD_OK : dd_settings_check(cli->settings, err);
   if (rc) return rc;
   echo_settings(cli);
-  catch_signals();
+  dd_signals_catch();
+  keep_lines(cli);
   rc = dd_train(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (r.fingerprint[0]) report_train(cli, &r, rc); /* none after --dry-run or an early error */
+  report_dry_run(cli, rc);
   return rc;
 }
 
@@ -297,7 +281,7 @@ static int run_eval(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   rc = dd_evaluate(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (rc) return rc;
@@ -320,7 +304,7 @@ static int run_sample(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   rc = dd_sample(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (cli->escape_text) end_line(cli); /* for the shell's prompt; files get the text and nothing else */
@@ -344,19 +328,19 @@ static int run_verify(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   const int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   return dd_cli_verify(cli, &cb, err);
 }
 
 static int run_inspect(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   return dd_cli_inspect(cli, &cb, err);
 }
 
 static int run_prepare(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_prepare(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   if (!rc && cli->json) {
@@ -388,7 +372,7 @@ static int run_info(dd_cli *cli, dd_error *err) {
 
 static int run_bench(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_run_bench(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   return rc;
@@ -419,7 +403,8 @@ static void show_study(dd_cli *cli, const char *dir) {
   dd_str text = {0};
   const int terminal = isatty(STDOUT_FILENO);
   if (dd_study_analyse(&dir, 1, cli->settings, NULL, &report, NULL)) return;
-  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100, terminal && cli->progress.color, &text);
+  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100,
+                     dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO)), &text);
   if (!text.failed) out_write(cli, text.data, text.n);
   dd_str_free(&text);
   json_decref(report);
@@ -432,7 +417,8 @@ static int run_compare(dd_cli *cli, dd_error *err) {
   int rc = dd_settings_check(cli->settings, err);
   if (rc) return rc;
   call_text(cli, call, sizeof call);
-  catch_signals();
+  dd_signals_catch();
+  keep_lines(cli);
   rc = dd_compare(cli->settings, call, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   dd_format_time(time, sizeof time, r.seconds);
@@ -456,19 +442,22 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time,
                r.dir, *r.report ? ", report in " : "", r.report);
   }
+  report_dry_run(cli, rc);
   return rc;
 }
 
 static int run_report(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_report(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   if (rc || !cli->json) return rc;
   json_t *o = json_object();
   json_object_set_new(o, "command", json_string("report"));
   json_object_set_new(o, "format", json_string(dd_settings_choice(cli->settings, DD_SETTING_format)));
-  if (*cli->settings->out) json_object_set_new(o, "out", json_string(cli->settings->out));
+  char path[4096];
+  if (!dd_report_path(cli->settings, path, sizeof path, NULL) && *path)
+    json_object_set_new(o, "out", json_string(path));
   add_text(cli, o);
   out_json(cli, o);
   return DD_OK;
@@ -572,7 +561,7 @@ int dd_command_execute(dd_cli *cli, const char *program) {
   if (rc && !err.message[0]) snprintf(err.message, sizeof err.message, "%s failed", cli->command->name);
   out_flush(cli);
   /* What failed because nobody reads is told as that. */
-  bool stopped_by_pipe = rc == DD_E_STOPPED && !stop_requested;
+  bool stopped_by_pipe = rc == DD_E_STOPPED && !dd_signal_stop();
   if (cli->out_errno && (!rc || stopped_by_pipe))
     rc = dd_fail(&err, DD_E_IO, "cannot write to standard output: %s", strerror(cli->out_errno));
   if (rc) dd_report_error(cli, program, rc, &err);

@@ -27,7 +27,7 @@ static const pair environment[] = {
   {"DD_TIER", "instruction set when --tier is not given"},
   {"DD_CPU_CORPUS", "file to use for the corpus `shakespeare` instead of fetching it"},
   {"XDG_CACHE_HOME", "where fetched corpora are kept, in dd-cpu/ (default: ~/.cache)"},
-  {"NO_COLOR", "no colour; CLICOLOR_FORCE: colour; CLICOLOR=0: none; --color wins over all"},
+  {"NO_COLOR", "no colour; else CLICOLOR_FORCE: colour everywhere; else CLICOLOR=0: none; --color wins over all"},
   {"TERM, COLUMNS", "dumb: plain lines instead of a live one; width where the terminal tells none"},
 };
 

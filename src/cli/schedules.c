@@ -327,7 +327,7 @@ int dd_cli_schedules(dd_cli *cli, dd_error *err) {
   const int width = dd_terminal_width(STDOUT_FILENO);
   const screen at = {.width = width < 60 ? 60 : width > 240 ? 240 : width,
                      .unicode = dd_speaks_utf8() && !plain,
-                     .color = dd_wants_color(cli->color, isatty(STDOUT_FILENO) && !plain)};
+                     .color = dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO))};
   const bool all = !dd_settings_is_set(cli->settings, DD_SETTING_schedule);
   if (cli->json) return show_json(cli, all, err);
   return all ? show_all(cli, &at, err) : show_one(cli, &at, err);

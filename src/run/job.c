@@ -141,7 +141,7 @@ static int estimate(dd_job *j, dd_error *err) {
   const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + dd_saver_bytes(&l);
   const uint64_t all = bytes + dd_machine_used_memory();
   char time[32], memory[32], disk[32];
-  dd_duration_text(time, sizeof time, seconds);
+  dd_duration_text(time, sizeof time, seconds < 1 ? 1 : seconds);
   size_text(memory, sizeof memory, (double)all);
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
@@ -173,6 +173,7 @@ static int write_config(dd_job *j, dd_error *err) {
     if (json_object_set_new(o, "type", json_string("config")))
       rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics.jsonl");
     else rc = dd_metrics_append(j->metrics, o, err);
+    if (!rc) dd_events_log(j->events, o, j->cb);
   }
   json_decref(o);
   return rc;
@@ -392,6 +393,7 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
   if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) || (rc = start_state(j, *c, err)) ||
       (rc = dd_metrics_open(j->dir, &j->metrics, err)))
     return rc;
+  if (j->s->tensorboard && (rc = dd_events_open(dd_rundir_path(j->dir), j->loaded, &j->events, err))) return rc;
   dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
   rc = write_config(j, err);
   const dd_saver_options o = {.dir = j->dir, .metrics = j->metrics, .m = j->m, .s = j->s, .vocab = &j->data->vocab,
@@ -462,6 +464,7 @@ int dd_job_log(dd_job *j, json_t *record, dd_error *err) {
     json_decref(record);
     return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
   }
+  dd_events_log(j->events, record, j->cb);
   json_decref(record);
   dd_error e;
   const int rc = write_records(j, &e);
@@ -491,6 +494,8 @@ int dd_job_close(dd_job *j, dd_error *err) {
   int rc = dd_saver_close(j->saver, err); /* before what it reads */
   const int rc_metrics = close_metrics(j, &e);
   if (!rc && rc_metrics) rc = dd_fail(err, e.code, "%s", e.message);
+  const int rc_events = dd_events_close(j->events, &e);
+  if (!rc && rc_events) rc = dd_fail(err, e.code, "%s", e.message);
   dd_evaluator_destroy(&j->evaluator);
   free(j->idx);
   free(j->targets);

@@ -1,6 +1,7 @@
 #include "run/rundir.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "run/events.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -200,6 +201,7 @@ static int clear(const dd_rundir *rd, const listing *l, unsigned flags, dd_error
     const int run = (is_run_file(name) && strcmp(name, CONFIG) != 0) || is_cut(name);
     if (is_leftover(name) || ((flags & DD_RUN_OVERWRITE) && run)) rc = remove_file(rd->path, name, err);
   }
+  if (rc == DD_OK && (flags & DD_RUN_OVERWRITE)) rc = dd_events_remove(rd->path, err);
   if (rc == DD_OK && (flags & DD_RUN_OVERWRITE)) rc = remove_file(rd->path, CONFIG, err);
   return rc;
 }

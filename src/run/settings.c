@@ -212,6 +212,11 @@ int dd_setting_bad_value(const char *name, const char *what, const char *value, 
   return dd_fail(err, DD_E_USAGE, "%s must be %s, not '%.60s%s'", name, what, value, strlen(value) > 60 ? "..." : "");
 }
 
+void dd_setting_add_suggestion(const char *close, dd_error *err) {
+  const size_t n = err ? strlen(err->message) : 0;
+  if (close && err) snprintf(err->message + n, sizeof err->message - n, "; did you mean '%s'?", close);
+}
+
 static int set_int(const dd_setting *d, int64_t *field, const char *value, dd_error *err) {
   char what[96], buf[64], *end = buf;
   snprintf(what, sizeof what, "a whole number from %.0f to %.0f", d->min, d->max);
@@ -259,10 +264,7 @@ int dd_setting_parse_choice(const dd_setting *d, int *field, const char *value, 
     snprintf(what + strlen(what), sizeof what - strlen(what), "%s%s", i ? ", " : "", d->choices[i]);
   const char *close = dd_suggest(value, d->choices);
   int rc = dd_setting_bad_value(d->name, what, value, err);
-  if (close && err)
-    snprintf(err->message + strlen(err->message), sizeof err->message - strlen(err->message), "; did you mean '%s'?",
-             close);
-  return rc;
+  return dd_setting_add_suggestion(close, err), rc;
 }
 
 static int set_seed(const dd_setting *d, uint64_t *field, const char *value, dd_error *err) {

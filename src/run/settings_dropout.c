@@ -126,11 +126,14 @@ static int parse_own(const dd_setting *d, const char *text, own *out, dd_error *
 int dd_settings_check_text(const dd_setting *d, const char *value, dd_error *err) {
   char bad[64];
   own o;
-  if (d->id == DD_SETTING_dropout_sites)
-    return parse_sites(value, bad) >= 0
-               ? DD_OK
-               : dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad,
-                                      err);
+  if (d->id == DD_SETTING_dropout_sites) {
+#define SITE_NAME(id, name) name,
+    static const char *const sites[] = {DD_DROPOUT_SITES(SITE_NAME) "all", "none", NULL};
+    if (parse_sites(value, bad) >= 0) return DD_OK;
+    const int rc =
+        dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad, err);
+    return dd_setting_add_suggestion(dd_suggest(bad, sites), err), rc;
+  }
   if (!*value) return DD_OK; /* as if not given */
   for (size_t i = 0; i < COUNT(site_settings); i++)
     if (d->id == (int)site_settings[i]) return parse_own(d, value, &o, err);

@@ -1,6 +1,8 @@
 #include "run/source.h"
 #include "core/file.h"
 #include "formats/tokens.h"
+#include "run/corpus.h"
+#include "run/settings.h"
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -51,7 +53,13 @@ int dd_source_open(dd_source *s, const char *spec, const dd_callbacks *cb, dd_er
   if (!there) {
     char names[256];
     dd_corpus_names(names, sizeof names);
-    return dd_fail(err, DD_E_IO, "no such file, directory or corpus: '%s' (corpora known by name: %s)", spec, names);
+    const char *list[16], *close;
+    int n = 0;
+    for (; dd_corpus_at(n) && n < 15; n++) list[n] = dd_corpus_at(n)->name;
+    list[n] = NULL;
+    close = dd_suggest(spec, list);
+    return dd_fail(err, DD_E_IO, "no such file, directory or corpus: '%.700s'%s%s%s (corpora known by name: %s)", spec,
+                   close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "", names);
   }
   char full[PATH_MAX];
   const char *absolute = realpath(spec, full) ? full : spec; /* a resume may start in another directory */

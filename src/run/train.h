@@ -4,6 +4,7 @@
 #include "run/checkpoint.h"
 #include "run/dataset.h"
 #include "run/evaluate.h"
+#include "run/events.h"
 #include "run/rates.h"
 #include "run/rundir.h"
 #include "run/saver.h"
@@ -18,6 +19,7 @@ typedef struct dd_job {
   char tier_why[128], threads_why[128];
   dd_rundir *dir;
   dd_metrics *metrics;
+  dd_events *events; /* NULL: not asked for */
   json_t *unlogged;    /* records that metrics.jsonl did not take yet, NULL: none */
   dd_error log_failed; /* the first time it did not; code DD_OK: never */
   dd_saver *saver;
