@@ -4,10 +4,18 @@
  *  - Functions that can fail return 0 (DD_OK) or a dd_status and, on failure, fill *err (when not NULL) with one
  *    sentence that names the file, option or value and the remedy. A status is also the exit code of the program.
  *  - The library never prints, never exits and installs no signal handler: text goes through dd_callbacks.
- *  - Objects are opaque; every dd_X_create has a dd_X_destroy that accepts NULL. Different objects may be used from
- *    different threads at the same time; one object by one thread at a time.
+ *  - Objects are opaque; every dd_X_create has a dd_X_destroy (or dd_X_close, where writing may fail at the end) that
+ *    accepts NULL. Different objects may be used from different threads at the same time; one object by one thread at
+ *    a time.
+ *  - There is no global state: nothing that one object or call does is seen by another.
  *  - Strings are UTF-8 and NUL-terminated. Losses are natural logarithms per token.
- */
+ *  - Callbacks are called in the thread that called the library and must return: no longjmp, no C++ exception.
+ *
+ * Compatibility: libdd.so.0 keeps its functions, constants, and the size and layout of every struct declared here.
+ *  - Every struct ends in `reserved` room that new members will be taken from. The library sets it to 0; set a
+ *    dd_callbacks to zero before you fill it in, so that hooks you do not know are NULL.
+ *  - dd_struct_size() tells what the library was built with, for bindings that declare structs again.
+ *  - Enumerations may get new values. Where layouts change, the soname does. */
 #ifndef DD_CPU_H
 #define DD_CPU_H
 
@@ -71,6 +79,7 @@ typedef struct dd_step_record { /* one per --log-interval iterations */
   double tokens_per_s;
   double peak_fraction; /**< model FLOP/s over the FMA peak measured at start-up, 0..1 */
   double elapsed_s, eta_s;
+  int64_t reserved[8]; /**< 0 */
 } dd_step_record;
 
 typedef struct dd_eval_record { /* one per evaluation */
@@ -82,6 +91,7 @@ typedef struct dd_eval_record { /* one per evaluation */
   double dropout;        /**< scheduled rate after this evaluation */
   double seconds, elapsed_s;
   char fingerprint[33];  /**< XXH3-128 of the parameters */
+  int64_t reserved[8]; /**< 0 */
 } dd_eval_record;
 
 typedef enum dd_level { DD_DEBUG, DD_INFO, DD_WARNING } dd_level;
@@ -91,6 +101,7 @@ typedef struct dd_study_job { /* a run of `compare` that trains now */
   int64_t iter, max_iters;
   double loss, val_loss, best_val_loss, dropout; /**< NaN before the first of them */
   double eta_s;                                  /**< NaN: not known */
+  int64_t reserved[4]; /**< 0 */
 } dd_study_job;
 
 typedef struct dd_study_status { /* several times a second */
@@ -100,6 +111,7 @@ typedef struct dd_study_status { /* several times a second */
   int jobs;
   const dd_study_job *job;  /**< [jobs] */
   double elapsed_s, eta_s;  /**< eta_s of all: NaN when not known */
+  int64_t reserved[8]; /**< 0 */
 } dd_study_status;
 
 typedef enum dd_check_state {
@@ -112,9 +124,24 @@ typedef struct dd_check_record { /* one per file that `verify` looked at */
   const char *file; /**< name in the run directory, or "data", "replay" */
   dd_check_state state;
   const char *text; /**< what was found */
+  int64_t reserved[4]; /**< 0 */
 } dd_check_record;
 
-typedef struct dd_callbacks { /* any of them may be NULL */
+/** What a schedule of the caller's own may depend on. */
+typedef struct dd_rate_query {
+  int64_t iter;          /**< iteration that the rate is for, 0 .. max_iters */
+  int64_t max_iters;     /**< T of the schedules */
+  const char *name;      /**< NAME of the setting "callback:NAME" */
+  int64_t site;          /**< -1: all that follow the schedule; 0 embed, 1 attn, 2 proj, 3 mlp: it has its own */
+  double p0;             /**< setting `dropout`, or the rate that the site was given */
+  double train_loss;     /**< of the last evaluation; infinite before the first */
+  double val_loss;       /**< of the last evaluation; infinite before the first */
+  double best_val_loss;  /**< infinite before the first evaluation */
+  int64_t reserved[8];   /**< 0 */
+} dd_rate_query;
+
+/** How the library talks to the caller; any of them may be NULL. */
+typedef struct dd_callbacks {
   void *user;
   void (*message)(void *user, dd_level level, const char *text); /**< one line, no newline */
   void (*phase)(void *user, const char *what, int64_t done, int64_t total); /**< inside long phases: "evaluate", ... */
@@ -126,6 +153,12 @@ typedef struct dd_callbacks { /* any of them may be NULL */
   /** Polled before every micro-batch and evaluation batch and every few megabytes of data: 0 go on, 1 save and stop, 2
    *  save and go on. */
   int (*should_stop)(void *user);
+  /** The dropout schedule of settings whose `schedule` (or that of a site) is "callback:NAME": a rate from 0 to below 1.
+   *  What is outside is clamped; NaN stops the run with DD_E_USAGE. Every rate is recorded in metrics.jsonl. Called at
+   *  least once per iteration, so it must depend on nothing but the query: then interrupted runs keep their bits. The
+   *  run's configuration says that its rates came from NAME; a resume without this function is refused. */
+  double (*rate)(void *user, const dd_rate_query *query);
+  void (*reserved[8])(void); /**< NULL */
 } dd_callbacks;
 
 typedef struct dd_train_result {
@@ -138,17 +171,20 @@ typedef struct dd_train_result {
   double seconds;          /**< of this process */
   char fingerprint[33];
   char run_dir[4096];
+  int64_t reserved[8]; /**< 0 */
 } dd_train_result;
 
 typedef struct dd_sample_result {
   int64_t tokens;          /**< generated, prompt not counted */
   double seconds;          /**< of generation, loading not counted */
+  int64_t reserved[8]; /**< 0 */
 } dd_sample_result;
 
 typedef struct dd_eval_result {
   int64_t tokens;
   double loss;             /**< mean cross-entropy, nats per token */
   double bits_per_byte;
+  int64_t reserved[8]; /**< 0 */
 } dd_eval_result;
 
 typedef struct dd_verify_result {
@@ -156,6 +192,7 @@ typedef struct dd_verify_result {
   int64_t from, to;        /**< iterations trained again; -1: none */
   double seconds;
   char path[4096];
+  int64_t reserved[8]; /**< 0 */
 } dd_verify_result;
 
 typedef struct dd_compare_result {
@@ -163,6 +200,7 @@ typedef struct dd_compare_result {
   double seconds;          /**< of this process */
   char dir[4096];
   char report[4096];       /**< the HTML file */
+  int64_t reserved[8]; /**< 0 */
 } dd_compare_result;
 
 /* ---- the jobs; each reads what it needs from the settings ---- */
@@ -194,8 +232,14 @@ DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_res
 
 DD_API const char *dd_version(void);
 DD_API int dd_numerics_version(void);
+/** Bytes of a struct declared here as the library was built: dd_struct_size("dd_callbacks").
+ *  @param name with or without "struct "
+ *  @return 0 for a name that is none */
+DD_API size_t dd_struct_size(const char *name);
 
 #ifdef __cplusplus
 }
 #endif
+
+#include "dd_gpt.h"
 #endif
