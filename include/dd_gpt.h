@@ -1,7 +1,8 @@
-/* dd_gpt.h - part of dd_cpu.h, which is what to include: a GPT in memory that a program trains, evaluates and asks.
+/** @file dd_gpt.h
+ *  part of dd_cpu.h, which is what to include: a GPT in memory that a program trains, evaluates and asks.
  *
- * The same engine as dd_train, step by step: a run that is driven through these functions ends with the fingerprint that
- * `dd-cpu train` gives for the same settings, and either continues what the other saved. */
+ * The same engine as dd_train, step by step: a run that is driven through these functions ends with the fingerprint
+ * that `dd-cpu train` gives for the same settings, and either continues what the other saved. */
 #ifndef DD_GPT_H
 #define DD_GPT_H
 #ifndef DD_CPU_H
@@ -225,8 +226,8 @@ DD_API int dd_gpt_tensor_at(dd_gpt *g, int64_t i, dd_tensor_view *out, dd_error 
  *  @param err why it failed; may be NULL
  *  @return DD_OK or DD_E_USAGE */
 DD_API int dd_gpt_tensor(dd_gpt *g, const char *name, dd_tensor_view *out, dd_error *err);
-/** To be called after a parameter or moment was written, before anything else is asked: copies in other layouts are made
- *  again. A run that trains is marked as in dd_gpt_step.
+/** To be called after a parameter or moment was written, before anything else is asked: copies in other layouts are
+ *  made again. A run that trains is marked as in dd_gpt_step.
  *  @param g a GPT
  *  @param err why it failed; may be NULL
  *  @return DD_OK, or DD_E_DIVERGED when something that is not finite was written */
@@ -240,8 +241,8 @@ DD_API int dd_gpt_fingerprint(const dd_gpt *g, char out[33], dd_error *err);
 
 /* ---- checkpoints ---- */
 
-/** Save weights, optimizer and the state of the training; durable when it returns. A checkpoint of iteration 250 that is
- *  named DIR/ckpt-0000250.safetensors is continued by `dd-cpu train --resume --out DIR`.
+/** Save weights, optimizer and the state of the training; durable when it returns. A checkpoint of iteration 250 that
+ *  is named DIR/ckpt-0000250.safetensors is continued by `dd-cpu train --resume --out DIR`.
  *  @param g from dd_gpt_create
  *  @param path a file, replaced atomically; NULL: the run directory
  *  @param err why it failed; may be NULL

@@ -1,5 +1,5 @@
-/* dd_gpt, the engine as an object: a run driven through it has the bits of dd_train whatever the steps it is driven in,
- * checkpoints go from one to the other, schedules that are C functions, tokens, batches and rates of the caller's own. */
+/* dd_gpt, the engine as an object: a run driven through it has the bits of dd_train whatever the steps it is driven
+ * in, checkpoints go from one to the other; schedules that are C functions; tokens, batches, rates of the caller's. */
 #include "run_fixture.h"
 #include "core/machine.h"
 #include "run/rundir.h"
@@ -98,8 +98,8 @@ static void test_run_directory(void **state) {
   FAILS(DD_E_USAGE, "need `out`", dd_gpt_create(&g, s, NULL, &err));
   dd_settings_destroy(s);
   /* one stop, and the rest by the same function */
-  g = gpt(make(NULL, "schedule", "val-loss", "log_interval", "5", "out", at("b"), "overwrite", "false", "resume", "true",
-               NULL), NULL);
+  g = gpt(make(NULL, "schedule", "val-loss", "log_interval", "5", "out", at("b"), "overwrite", "false", "resume",
+               "true", NULL), NULL);
   OK(dd_gpt_train(g, 3, NULL, &err));
   OK(dd_gpt_train(g, -1, NULL, &err));
   OK(dd_gpt_close(g, &err));
@@ -227,8 +227,8 @@ static void test_callback(void **state) {
   free(text);
 
   /* sites of their own, each asked for itself */
-  OK(train(at("line"), 0, expected, &err, "dropout_attn", "0.3,linear", "dropout_mlp", "linear", "dropout_final", "0.05",
-           NULL));
+  OK(train(at("line"), 0, expected, &err, "dropout_attn", "0.3,linear", "dropout_mlp", "linear", "dropout_final",
+           "0.05", NULL));
   o = (own){.f = line};
   OK(train_own(at("own"), 0, &o, hex, "dropout_attn", "0.3,callback:attn", "dropout_mlp", "callback:attn", NULL));
   assert_string_equal(hex, expected);

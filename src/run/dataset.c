@@ -235,13 +235,14 @@ int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, c
 }
 
 static int copy_ids(void **memory, const uint16_t *ids, int64_t n, int64_t size, const char *what, dd_error *err) {
-  if (!ids || n < 2) return dd_fail(err, DD_E_USAGE, "%" PRId64 " %s tokens were given; at least 2 are needed", n, what);
+  if (!ids || n < 2)
+    return dd_fail(err, DD_E_USAGE, "%" PRId64 " %s tokens were given; at least 2 are needed", n, what);
   if ((uint64_t)n > DD_SOURCE_MAX_BYTES / sizeof *ids)
     return dd_fail(err, DD_E_USAGE, "%" PRId64 " %s tokens are too many", n, what);
   for (int64_t i = 0; i < n; i++)
     if (ids[i] >= size)
-      return dd_fail(err, DD_E_USAGE, "%s token %" PRId64 " is %d, but the vocabulary has only %" PRId64 " entries", what,
-                     i, (int)ids[i], size);
+      return dd_fail(err, DD_E_USAGE, "%s token %" PRId64 " is %d, but the vocabulary has only %" PRId64 " entries",
+                     what, i, (int)ids[i], size);
   if (!(*memory = malloc((size_t)n * sizeof *ids)))
     return dd_fail(err, DD_E_RUNTIME, "out of memory for %" PRId64 " tokens", n);
   memcpy(*memory, ids, (size_t)n * sizeof *ids);

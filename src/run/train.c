@@ -216,7 +216,8 @@ int dd_job_check_state(dd_job *j, dd_error *err) {
                  "training diverged before iteration %lld: first non-finite weight or moment in %s; this was not "
                  "saved; %s a lower --lr or a smaller --grad-clip",
                  (long long)j->state.iter, where,
-                 dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+                 dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with"
+                                              : "start again with --overwrite and");
 }
 
 static int save(dd_job *j, dd_error *err) {
@@ -411,7 +412,7 @@ int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter && j->metrics && !j->begun) /* resumed just after an evaluation: its record was cut off */
+  if (st->evaluated == st->iter && j->metrics && !j->begun) /* resumed after an evaluation: its record was cut off */
     rc = log_eval(j, 0, 0, err);
   j->begun = 1;
   while (!rc && !done) {
