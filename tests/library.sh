@@ -69,6 +69,14 @@ if [ "$(getconf LONG_BIT)" = 64 ]; then
 else
   skip 'sizes and offsets' 'tests/abi/layout is that of 64 bits'
 fi
+if has objdump; then
+  objdump -t "$build/src/libdd.so" | awk '$3 == "O" && ($4 == ".data" || $4 == ".bss") && $NF !~ /^(__|completed)/ {
+    print $NF }' | sort -u >"$there/state"
+  sed 's/ .*//' "$root/tests/abi/state" | sort >"$there/known"
+  check 'what can change in libdd.so outside objects is what tests/abi/state names' diff "$there/known" "$there/state"
+else
+  skip 'what can change in libdd.so outside objects' 'no objdump'
+fi
 if has readelf; then
   readelf -d "$build/src/libdd.so" >"$there/dynamic"
   check 'soname is libdd.so.0' grep -q 'SONAME.*\[libdd\.so\.0\]' "$there/dynamic"

@@ -4,6 +4,7 @@
 #include "core/machine.h"
 #include "run/rundir.h"
 #include <math.h>
+#include <pthread.h>
 
 /* Measuring the processor takes longer than these runs. */
 double __wrap_dd_machine_peak(const dd_kernels *k, int ms);
@@ -562,6 +563,69 @@ static void test_tensors(void **state) {
   OK(dd_gpt_close(g, &err));
 }
 
+/* Several at once, each in a thread of its own: nothing of one is seen by another. */
+typedef struct alone {
+  dd_settings *s;
+  dd_train_result r;
+} alone;
+static void *in_a_thread(void *arg) {
+  alone *a = arg;
+  dd_error e;
+  dd_gpt *g = NULL;
+  int rc = dd_gpt_create(&g, a->s, NULL, &e);
+  for (int i = 0; i < 8 && !rc; i++) rc = dd_gpt_train(g, 5, &a->r, &e);
+  dd_gpt_close(g, &e);
+  return NULL;
+}
+static void test_threads(void **state) {
+  (void)state;
+  enum { N = 3 };
+  pthread_t thread[N];
+  char expected[33];
+  alone a[N] = {{.s = NULL}};
+  OK(train(at("plain"), 0, expected, &err, NULL));
+  for (int i = 0; i < N; i++) a[i].s = make(NULL, "threads", "2", NULL);
+  for (int i = 0; i < N; i++) assert_int_equal(pthread_create(thread + i, NULL, in_a_thread, a + i), 0);
+  for (int i = 0; i < N; i++) pthread_join(thread[i], NULL);
+  for (int i = 0; i < N; i++) {
+    assert_string_equal(a[i].r.fingerprint, expected);
+    dd_settings_destroy(a[i].s);
+  }
+}
+
+/* A study of schedules that are functions: each cell has the bits of the run alone. */
+static double by_name(const dd_rate_query *q) { return strcmp(q->name, "half") == 0 ? 0.1 : line(q); }
+typedef struct study { /* the hooks share one user pointer */
+  own o;
+  char text[4096];
+} study;
+static double ask_in_study(void *user, const dd_rate_query *q) { return ask(&((study *)user)->o, q); }
+static void hear_study(void *user, dd_level level, const char *text) {
+  study *y = user;
+  const size_t n = strlen(y->text);
+  if (level == DD_INFO && strstr(text, "fingerprint")) snprintf(y->text + n, sizeof y->text - n, "%s\n", text);
+}
+static void test_compare(void **state) {
+  (void)state;
+  study y = {.o = {.f = by_name}};
+  const dd_callbacks cb = {.user = &y, .message = hear_study, .rate = ask_in_study};
+  char hex[3][33];
+  dd_compare_result r;
+  OK(train(at("plain"), 0, hex[0], &err, NULL));
+  OK(train_own(at("plain"), 0, &y.o, hex[1], "schedule", "callback:half", NULL));
+  OK(train_own(at("plain"), 0, &y.o, hex[2], "schedule", "callback:line", NULL));
+  dd_settings *s = make(NULL, "out", at("study"), "overwrite", "false", "schedules", "fixed,callback:half,callback:line",
+                        "seeds", "1", "jobs", "2", NULL);
+  const int rc = dd_compare(s, NULL, &cb, &r, &err);
+  dd_settings_destroy(s);
+  if (rc) fail_msg("%s", err.message);
+  assert_int_equal(r.finished, 3);
+  for (int i = 0; i < 3; i++) {
+    hex[i][8] = '\0';
+    assert_part(y.text, hex[i]);
+  }
+}
+
 static void test_sizes(void **state) {
   (void)state;
   assert_int_equal(dd_struct_size("dd_callbacks"), sizeof(dd_callbacks));
@@ -574,7 +638,8 @@ int main(void) {
       cmocka_unit_test(test_same_bits), cmocka_unit_test(test_run_directory), cmocka_unit_test(test_checkpoints),
       cmocka_unit_test(test_callback),  cmocka_unit_test(test_tokens),        cmocka_unit_test(test_by_hand),
       cmocka_unit_test(test_own_batches), cmocka_unit_test(test_stop),        cmocka_unit_test(test_forward),
-      cmocka_unit_test(test_tensors),   cmocka_unit_test(test_sizes)};
+      cmocka_unit_test(test_tensors),   cmocka_unit_test(test_sizes),
+      cmocka_unit_test(test_threads),   cmocka_unit_test(test_compare)};
   if (!make_root()) return 1;
   const int failed = cmocka_run_group_tests(tests, NULL, NULL);
   remove_tree(root);
