@@ -115,19 +115,21 @@ lib=$(dirname "$(find "$there/root" -name libdd.so)")
 if ! has pkg-config || ! has $cxx; then
   skip 'the examples with pkg-config' "no pkg-config or no $cxx"
 else
-  export PKG_CONFIG_LIBDIR="${pc%/*}:$(pkg-config --variable pc_path pkg-config)" PKG_CONFIG_SYSROOT_DIR="$there/root"
+  PKG_CONFIG_LIBDIR="${pc%/*}:$(pkg-config --variable pc_path pkg-config)"
+  PKG_CONFIG_SYSROOT_DIR=$there/root
+  export PKG_CONFIG_LIBDIR PKG_CONFIG_SYSROOT_DIR
   version=$(pkg-config --modversion libdd)
   check "the version of libdd.pc, $version, is that of the header" \
     grep -q "DD_VERSION_STRING \"$version\"" "$root/include/dd_cpu.h"
   # The packages that libdd.a needs are in no such root.
   # shellcheck disable=SC2046
   check 'build the examples against libdd.so' build_all "$there/shared" $(pkg-config --libs libdd)
-  check 'they run with libdd.so' env LD_LIBRARY_PATH="$lib" sh -c 'exec "$0" 2>&1 | grep -q usage' "$there/shared/ask"
   export LD_LIBRARY_PATH="$lib"
   check 'they train and ask with libdd.so' run_all "$there/shared"
   shared_print=$(grep '^fingerprint' "$there/out" | tail -1)
   unset LD_LIBRARY_PATH
-  check 'without libdd.so they do not start' sh -c '! "$0" 2>/dev/null' "$there/shared/own_schedule"
+  "$there/shared/own_schedule" text 2>"$there/missing"
+  check 'without libdd.so they do not start' grep -q 'libdd\.so\.0' "$there/missing"
   rm "$lib"/libdd.so*
   static=$(pkg-config --static --libs libdd)
   # shellcheck disable=SC2086
