@@ -52,7 +52,7 @@ typedef struct dd_tensor_view {
 /** A GPT to train with these settings, its weights drawn from the seed.
  *  When the setting `out` is empty, nothing is written but by dd_gpt_save. Else `out` becomes a run directory as with
  *  dd_train (metrics, checkpoints; `resume`, `auto_resume` and `overwrite` mean what they mean there), locked until
- *  dd_gpt_close. Nothing is trained yet.
+ *  dd_gpt_close; `on_nan` rollback needs one. Nothing is trained yet.
  *  @param out the object, NULL on failure
  *  @param s copied; `schedule` may be "callback:NAME"
  *  @param cb borrowed until dd_gpt_close; NULL: none
@@ -109,7 +109,8 @@ DD_API int dd_gpt_setting(const dd_gpt *g, const char *key, char *buf, size_t si
  *  should_stop == 1 gives DD_E_STOPPED before an update; the next call goes on as if nothing had been.
  *  @param g from dd_gpt_create
  *  @param iterations how many; less than 0: all that are left
- *  @param out where the run is then, also on failure; seconds are those of this call; may be NULL
+ *  @param out where the run is then, also on failure; seconds are those of this call; may be NULL, which spares the
+ *    fingerprint (all weights are read for it)
  *  @param err why it failed; may be NULL
  *  @return DD_OK, DD_E_DIVERGED, DD_E_STOPPED, DD_E_USAGE, DD_E_RUNTIME or DD_E_IO */
 DD_API int dd_gpt_train(dd_gpt *g, int64_t iterations, dd_train_result *out, dd_error *err);

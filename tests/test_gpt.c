@@ -313,6 +313,19 @@ static void test_by_hand(void **state) {
   OK(dd_gpt_train(g, -1, &r, &err));
   assert_string_equal(r.fingerprint, expected);
   OK(dd_gpt_close(g, &err));
+  /* marked by what was trained so, not by what was set: nothing before, still so after a load */
+  OK(train(at("clean"), 0, expected, &err, "checkpoint_interval", "10", NULL));
+  OK(dd_fs()->unlink(at("clean/ckpt-0000040.safetensors")));
+  g = gpt(make(NULL, NULL), NULL);
+  OK(dd_gpt_set_lr(g, 1, &err));
+  OK(dd_gpt_load(g, at("clean/ckpt-0000020.safetensors"), &err));
+  OK(dd_gpt_save(g, at("clean/ckpt-0000040.safetensors"), &err)); /* of iteration 20, whatever its name */
+  OK(dd_gpt_train(g, 1, NULL, &err));
+  OK(dd_gpt_save(g, at("hand/ckpt-0000026.safetensors"), &err));
+  OK(dd_gpt_close(g, &err));
+  OK(train(at("clean"), 1, hex, &err, NULL));
+  assert_string_equal(hex, expected);
+  assert_int_equal(train(at("hand"), 1, hex, &err, NULL), DD_E_USAGE);
 }
 
 static void test_own_batches(void **state) {

@@ -150,7 +150,6 @@ int dd_gpt_step(dd_gpt *g, const int32_t *ids, const int32_t *targets, dd_step_r
   if (rc) return rc;
   j->given_idx = ids;
   j->given_targets = targets;
-  j->state.by_hand |= DD_HAND_BATCHES;
   rc = run(g, j->state.iter + 1, err);
   j->given_idx = j->given_targets = NULL;
   if (out) *out = j->last;
@@ -162,7 +161,6 @@ int dd_gpt_set_lr(dd_gpt *g, double lr, dd_error *err) {
   if (rc) return rc;
   if (lr < 0 || isinf(lr)) return dd_fail(err, DD_E_USAGE, "a learning rate is at least 0 and finite, not %g", lr);
   g->j.hand_lr = lr;
-  if (!isnan(lr)) g->j.state.by_hand |= DD_HAND_LR;
   return DD_OK;
 }
 
@@ -177,7 +175,6 @@ int dd_gpt_set_dropout(dd_gpt *g, const char *site, double rate, dd_error *err) 
   if (!known) return dd_fail(err, DD_E_USAGE, "a site of dropout is embed, attn, proj or mlp, not '%.40s'", site);
   for (int i = 0; i < DD_SITES; i++)
     if (!site || strcmp(site, names[i]) == 0) g->j.hand_rate[i] = rate;
-  if (!isnan(rate)) g->j.state.by_hand |= DD_HAND_DROPOUT;
   return DD_OK;
 }
 

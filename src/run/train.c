@@ -136,6 +136,13 @@ static int rates_of(dd_job *j, int64_t it, dd_dropout_rates *out, double *all, d
   return DD_OK;
 }
 
+/* What this iteration does not take from the settings. */
+static int hands_of(const dd_job *j) {
+  int hands = (isnan(j->hand_lr) ? 0 : DD_HAND_LR) | (j->given_idx ? DD_HAND_BATCHES : 0);
+  for (int i = 0; i < DD_SITES; i++) hands |= isnan(j->hand_rate[i]) ? 0 : DD_HAND_DROPOUT;
+  return hands;
+}
+
 /* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
 static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
   const dd_run_state *st = &j->state;
@@ -376,6 +383,7 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
   }
   if (j->saver) dd_saver_poll(j->saver);
   *final_loss = loss;
+  if (!last) st->by_hand |= hands_of(j);
   if (last) *done = 1; /* no update, so nothing to skip */
   else if (verdict == DD_NOT_FINITE && s->on_nan == DD_ON_NAN_ROLLBACK) return diverged(j, it, loss, norm, err);
   else if (verdict != DD_FIT) {
