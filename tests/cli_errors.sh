@@ -394,7 +394,7 @@ done
 is 'schedules' 0 $?
 is 'schedules: stderr' '' "$(cat err)"
 names=$("$bin" train --help | sed -n '/^Schedules/,/^ *`/s/^  \([a-z-][a-z-]*\)  .*/\1/p')
-is 'schedules: as many as there are' 15 "$(echo "$names" | wc -l | tr -d ' ')"
+is 'schedules: as many as there are' 16 "$(echo "$names" | wc -l | tr -d ' ')"
 for n in $names; do
   passes "schedules: $n is listed" grep -qx "$n" out
   "$bin" schedules "$n" --max-iters 300 >one 2>err

@@ -40,7 +40,8 @@ static void test_defaults(void **state) {
     {"beta2", "0.99"}, {"grad_clip", "1"}, {"seed", "1337"}, {"dropout", "0.2"}, {"dropout_final", "0"},
     {"schedule", "fixed"}, {"dropout_step", "0.01"}, {"dropout_min", "0"}, {"dropout_max", "0.5"},
     {"val_compare", "best"}, {"val_patience", "1"}, {"val_min_delta", "0"}, {"dropout_sites", "all"},
-    {"dropout_steps", ""}, {"dropout_table", ""}, {"dropout_expr", ""}, {"dropout_gamma", "10"},
+    {"dropout_steps", ""}, {"dropout_table", ""}, {"dropout_expr", ""}, {"dropout_callback", ""},
+    {"dropout_gamma", "10"},
     {"dropout_cutoff", "0.5"}, {"dropout_cycles", "4"}, {"gap_target", "0.1"}, {"gap_gain", "0.1"},
     {"dropout_embed", ""}, {"dropout_attn", ""}, {"dropout_proj", ""}, {"dropout_mlp", ""}, {"dropout_depth", "flat"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
@@ -361,6 +362,7 @@ static void unusual_value(const dd_setting *d, char *buf, size_t size) {
     if (d->id == DD_SETTING_dropout_sites) snprintf(buf, size, "attn,mlp");
     else if (d->id == DD_SETTING_dropout_steps) snprintf(buf, size, "1=0.2, 50%%=0.25");
     else if (d->id == DD_SETTING_dropout_expr) snprintf(buf, size, "t<5 ? p0*2 : \t min(pf,.5)");
+    else if (d->id == DD_SETTING_dropout_callback) snprintf(buf, size, "mine-2.b_c");
     else if (!strncmp(d->name, "dropout_", 8) && d->kind == DD_KIND_TEXT) snprintf(buf, size, "0.25,expr:p0/(1+t)");
     else snprintf(buf, size, "%s \"\\\n\t\x01\xe4\xb8\x96/'", d->name);
     break;

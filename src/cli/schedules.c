@@ -85,7 +85,7 @@ static int make(sketch *k, const dd_settings *s, enum dd_schedule_id id, dd_erro
     dd_settings_schedule_label(one, k->label, sizeof k->label);
     if (table) snprintf(k->label, sizeof k->label, "table:%s", example);
     k->uses = table ? DD_USES_TABLE : dd_settings_uses(one);
-    k->reacts = k->uses & DD_USES_EVALS;
+    k->reacts = (k->uses & DD_USES_EVALS) && id != DD_SCHEDULE_CALLBACK; /* which is drawn as p0 */
     run_through(k, r, one);
     if (!(k->top > 0)) k->top = 0.1;
   }

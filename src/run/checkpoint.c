@@ -33,6 +33,13 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
 /* Where a rollback would go: that depends on what could be saved and what was asked for, too. */
 static int is_of_anchor(const char *key) { return strcmp(key, "anchor") == 0 || strcmp(key, "rollbacks") == 0; }
 
+const char *dd_by_hand_name(int64_t by_hand) {
+  return by_hand & DD_HAND_LR        ? "learning rate"
+         : by_hand & DD_HAND_DROPOUT ? "dropout rates"
+         : by_hand & DD_HAND_BATCHES ? "batches"
+                                     : "weights";
+}
+
 const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b) {
   const dd_run_state *st;
 #define COMPARE(key, value)                                                                                            \
@@ -54,7 +61,7 @@ const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b
   if (a->guard.key != b->guard.key && !is_of_anchor(#key)) return "guard_" #key;
   STATE_GUARD(COMPARE)
 #undef COMPARE
-  return NULL;
+  return a->by_hand != b->by_hand ? "by_hand" : NULL;
 }
 
 struct dd_checkpoint {
@@ -144,6 +151,7 @@ static json_t *metadata(const dd_weights_view *w, const dd_run_state *st, const 
 #undef WRITE
   if (st->guard.norms) set_norms(o, &st->guard);
   set_text(o, "data_hash", st->data_hash);
+  if (st->by_hand) set_int(o, "by_hand", st->by_hand);
   if (*st->table_hash) set_text(o, "table_hash", st->table_hash);
   if (*st->run_id) set_text(o, "run_id", st->run_id);
   set_json(o, "settings", dd_settings_to_json(s));
@@ -274,6 +282,7 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   if (dd_st_meta(c->st, "guard_" #key) && (rc = read_int(c, "guard_" #key, lo, hi, &st->guard.key, err))) return rc;
   STATE_GUARD(READ)
 #undef READ
+  if (dd_st_meta(c->st, "by_hand") && (rc = read_int(c, "by_hand", 0, DD_HAND_ALL, &st->by_hand, err))) return rc;
   if ((rc = read_norms(c, &st->guard, err))) return rc;
   st->schedule.all.train = st->train_loss;
   st->schedule.all.lowest = st->best_val_loss;

@@ -7,6 +7,10 @@
 #include "run/rates.h"
 #include "run/vocab.h"
 
+enum { DD_HAND_LR = 1, DD_HAND_DROPOUT = 2, DD_HAND_BATCHES = 4, DD_HAND_WEIGHTS = 8, DD_HAND_ALL = 15 };
+/** In words: "learning rate", "batches" ...; of several the first. */
+const char *dd_by_hand_name(int64_t by_hand);
+
 /** What continues a run besides tensors and settings. State before update `iter`. */
 typedef struct dd_run_state {
   int64_t iter;
@@ -19,6 +23,7 @@ typedef struct dd_run_state {
   double elapsed_s;
   char data_hash[33];
   char table_hash[33]; /* of the file of schedule `table`, "" without */
+  int64_t by_hand;     /* DD_HAND_x: what a program set that otherwise follows from the settings */
   char run_id[33];     /* drawn when the run began: tells its files from those of another; "" in old files */
 } dd_run_state;
 

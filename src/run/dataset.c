@@ -241,6 +241,44 @@ int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, c
   return status;
 }
 
+static int copy_ids(void **memory, const uint16_t *ids, int64_t n, int64_t size, const char *what, dd_error *err) {
+  if (!ids || n < 2)
+    return dd_fail(err, DD_E_USAGE, "%" PRId64 " %s tokens were given; at least 2 are needed", n, what);
+  if ((uint64_t)n > DD_SOURCE_MAX_BYTES / sizeof *ids)
+    return dd_fail(err, DD_E_USAGE, "%" PRId64 " %s tokens are too many", n, what);
+  for (int64_t i = 0; i < n; i++)
+    if (ids[i] >= size)
+      return dd_fail(err, DD_E_USAGE, "%s token %" PRId64 " is %d, but the vocabulary has only %" PRId64 " entries",
+                     what, i, (int)ids[i], size);
+  if (!(*memory = malloc((size_t)n * sizeof *ids)))
+    return dd_fail(err, DD_E_RUNTIME, "out of memory for %" PRId64 " tokens", n);
+  memcpy(*memory, ids, (size_t)n * sizeof *ids);
+  return DD_OK;
+}
+
+int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_train, const uint16_t *val, int64_t n_val,
+                           int64_t vocab_size, const char *spec, dd_error *err) {
+  *out = NULL;
+  if (vocab_size < 1 || vocab_size > DD_VOCAB_MAX)
+    return dd_fail(err, DD_E_USAGE, "a vocabulary has 1 to %d entries, not %" PRId64, DD_VOCAB_MAX, vocab_size);
+  dd_dataset *d = calloc(1, sizeof *d);
+  if (!d) return dd_fail(err, DD_E_RUNTIME, "out of memory for tokens");
+  snprintf(d->name, sizeof d->name, "tokens");
+  snprintf(d->spec, sizeof d->spec, "%s", *spec ? spec : DD_SOURCE_PROGRAM);
+  dd_vocab_numbers(&d->vocab, (int)vocab_size);
+  d->vocab_size = (int)vocab_size;
+  int rc = copy_ids(&d->memory[0], train, n_train, vocab_size, "training", err);
+  if (!rc) rc = copy_ids(&d->memory[1], val, n_val, vocab_size, "validation", err);
+  d->train = d->memory[0];
+  d->val = d->memory[1];
+  d->n_train = n_train;
+  d->n_val = n_val;
+  if (!rc) rc = identify(d, err);
+  if (rc) dd_dataset_close(d);
+  else *out = d;
+  return rc;
+}
+
 void dd_dataset_close(dd_dataset *d) {
   if (!d) return;
   dd_vocab_free(&d->vocab);

@@ -26,6 +26,10 @@ typedef struct dd_dataset {
  *  unless the setting was given. A directory whose tokens were made by another tokenizer than the one asked for is
  *  DD_E_USAGE. cb may be NULL. */
 int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err);
+/** Tokens of a caller, copied; every id below vocab_size (DD_E_USAGE). The vocabulary is that of bare numbers, and the
+ *  hash that of a directory with the same tokens. spec: what `data` says of it, "" for nothing. */
+int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_train, const uint16_t *val, int64_t n_val,
+                           int64_t vocab_size, const char *spec, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
 
 /** Where a text of n tokens is cut: int(0.9 n). */

@@ -101,6 +101,7 @@ static int emit(group *p, const int32_t *ids, int64_t ld, int64_t n, int64_t *do
     uint16_t *to = p->q->later + (s - 1) * p->tokens + p->made;
     for (int64_t i = 0; i < n; i++) to[i] = (uint16_t)ids[s * ld + i];
   }
+  if (p->q->sink) memcpy(p->q->sink + p->made, ids, (size_t)n * sizeof *ids);
   p->made += n;
   p->draw.position += (uint32_t)n;
   if (done) *done += n * p->samples;

@@ -230,7 +230,8 @@ static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   char full[PATH_MAX];
   /* a resumed run may be started from another directory */
   if (*s->dropout_table && realpath(s->dropout_table, full)) snprintf(s->dropout_table, sizeof full, "%s", full);
-  const int rc = dd_rates_create(&j->rates, s, err);
+  int rc = dd_rates_create(&j->rates, s, err);
+  if (!rc) rc = dd_rates_set_callbacks(j->rates, j->cb, err);
   if (rc) return rc;
   if (c && *dd_checkpoint_state(c)->table_hash && *j->rates->table_hash &&
       strcmp(dd_checkpoint_state(c)->table_hash, j->rates->table_hash) != 0)
@@ -296,6 +297,9 @@ static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
   if (dd_checkpoint_state(c)->iter > j->s->max_iters)
     return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
                    (long long)dd_checkpoint_state(c)->iter, (long long)j->s->max_iters);
+  if (dd_checkpoint_state(c)->by_hand && !j->library)
+    return dd_fail(err, DD_E_USAGE, "the program that trained this run set its %s by hand, so it does not follow from "
+                   "the settings: go on with that program", dd_by_hand_name(dd_checkpoint_state(c)->by_hand));
   const int rc = dd_job_load(j, c, err);
   if (rc) return rc;
   j->loaded = j->state.iter;
@@ -326,7 +330,7 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
   else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
     tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
-  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  const int rc = j->data ? DD_OK : dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
   if (rc) return rc;
   j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE     ? DD_TOKENIZER_BYTE
                     : j->data->vocab.kind == DD_VOCAB_NUMBER ? DD_TOKENIZER_NUMBER
@@ -384,7 +388,7 @@ static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_e
     return rc;
   /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
   if ((rc = open_buffers(j, err))) return rc;
-  if (given->eval_only) return start_state(j, *c, err); /* reads; leaves no trace */
+  if (given->eval_only || j->in_memory) return start_state(j, *c, err); /* leaves no trace */
   if (!given->resume) {
     if (!*j->s->out) default_out(j->s, j->data->name);
     const unsigned flags = DD_RUN_CREATE | (given->overwrite ? DD_RUN_OVERWRITE : 0);
@@ -414,18 +418,17 @@ static int open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *given, dd
 }
 
 static int begin(dd_job *j, const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
-  *j = (dd_job){.cb = cb, .saved = -1, .loaded = -1, .until = -1};
+  *j = (dd_job){.cb = cb, .saved = -1, .loaded = -1, .until = -1, .hand_lr = NAN};
+  for (int i = 0; i < DD_SITES; i++) j->hand_rate[i] = NAN;
   j->s = dd_settings_create();
   if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   *j->s = *s;
   return DD_OK;
 }
 
-int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
-  dd_error local;
-  if (!err) err = &local; /* fallback to an older checkpoint reads the message */
+static int open_job(dd_job *j, const dd_settings *given, dd_error *err) {
   dd_checkpoint *c = NULL;
-  int rc = begin(j, given, cb, err);
+  int rc = DD_OK;
   dd_settings *decided = NULL;
   if (!rc && given->auto_resume) {
     if ((rc = dd_settings_check(given, err))) return rc;
@@ -441,6 +444,23 @@ int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_
   dd_settings_destroy(decided);
   dd_checkpoint_close(c);
   return rc;
+}
+
+int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
+  dd_error local;
+  if (!err) err = &local; /* fallback to an older checkpoint reads the message */
+  const int rc = begin(j, given, cb, err);
+  return rc ? rc : open_job(j, given, err);
+}
+
+int dd_job_open_library(dd_job *j, const dd_settings *given, dd_dataset *data, const dd_callbacks *cb, dd_error *err) {
+  dd_error local;
+  if (!err) err = &local;
+  const int rc = begin(j, given, cb, err);
+  j->data = data;
+  j->library = 1;
+  j->in_memory = !*given->out;
+  return rc ? rc : open_job(j, given, err);
 }
 
 int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,

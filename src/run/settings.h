@@ -113,6 +113,8 @@ typedef struct dd_chosen {
 } dd_chosen;
 /** site: DD_DROPOUT_SITE_x, or -1 for the schedule of all that have no own. False when the site has none. */
 bool dd_settings_chosen(const dd_settings *s, int site, dd_chosen *out);
+/** Is there a schedule `callback` among them, of all sites or of one? */
+bool dd_settings_ask_callback(const dd_settings *s);
 /** "linear", "expr:p0*(1-t/T)", "table:rates.csv": the schedule as one would type it. */
 void dd_settings_schedule_label(const dd_settings *s, char *out, size_t size);
 /** The setting that takes a schedule's argument, or -1; *example (may be NULL): such an argument. */

@@ -87,6 +87,10 @@ static int check_argument(const char *name, enum dd_schedule_id id, const char *
     dd_expr *e;
     if (!(rc = dd_expr_compile(&e, arg, err))) dd_expr_destroy(e);
     else if (rc == DD_E_USAGE) dd_fail_prefix(err, "%s: '%.60s%s', ", name, arg, strlen(arg) > 60 ? "..." : "");
+  } else if (id == DD_SCHEDULE_CALLBACK) {
+    const size_t n = strlen(arg);
+    if (n > 63 || strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != n)
+      rc = dd_fail(err, DD_E_USAGE, "%s must be at most 63 letters, digits and any of _ . -, not '%.80s'", name, arg);
   }
   return rc;
 }
@@ -178,7 +182,7 @@ static unsigned uses_of(const dd_settings *s, const dd_chosen *c) {
       if (vars & 1u << DD_EXPR_pf) uses |= DD_USES_FINAL;
       dd_expr_destroy(e);
     }
-  }
+  } else if (c->id == DD_SCHEDULE_CALLBACK && c->arg != s->dropout_callback) uses &= ~(unsigned)DD_USES_CALLBACK;
   return uses;
 }
 
@@ -205,6 +209,7 @@ static const struct { enum dd_setting_id id; unsigned uses; } schedule_params[] 
     {DD_SETTING_dropout_steps, DD_USES_STEPS},
     {DD_SETTING_dropout_table, DD_USES_TABLE},
     {DD_SETTING_dropout_expr, DD_USES_EXPR},
+    {DD_SETTING_dropout_callback, DD_USES_CALLBACK},
     {DD_SETTING_dropout_gamma, DD_USES_GAMMA},
     {DD_SETTING_dropout_cutoff, DD_USES_CUTOFF},
     {DD_SETTING_dropout_cycles, DD_USES_CYCLES},
@@ -231,6 +236,13 @@ dd_param dd_settings_schedule_param(const dd_settings *s, int id) {
 bool dd_setting_is_used(int id, unsigned uses) {
   for (size_t i = 0; i < COUNT(schedule_params); i++)
     if ((int)schedule_params[i].id == id) return (schedule_params[i].uses & uses) != 0;
+  return false;
+}
+
+bool dd_settings_ask_callback(const dd_settings *s) {
+  dd_chosen c;
+  for (int site = -1; site < DD_DROPOUT_SITE_COUNT; site++)
+    if (dd_settings_chosen(s, site, &c) && c.id == DD_SCHEDULE_CALLBACK) return true;
   return false;
 }
 

@@ -38,6 +38,9 @@ static int open_corpus(dd_source *s, const dd_corpus *corpus, const dd_callbacks
 int dd_source_open(dd_source *s, const char *spec, const dd_callbacks *cb, dd_error *err) {
   *s = (dd_source){0};
   if (!spec || !spec[0]) return open_corpus(s, NULL, cb, err);
+  if (strcmp(spec, DD_SOURCE_PROGRAM) == 0)
+    return dd_fail(err, DD_E_USAGE, "the tokens of this run were given by the program that trained it: name a "
+                   "directory that holds the same ones as train.bin and val.bin (--data)");
   const dd_corpus *corpus = dd_corpus_find(spec);
   if (corpus) return open_corpus(s, corpus, cb, err);
   if (strlen(spec) >= sizeof s->spec)

@@ -8,6 +8,9 @@
 /* 64 GiB; where size_t is small, what it can hold. */
 #define DD_SOURCE_MAX_BYTES (SIZE_MAX > 0xFFFFFFFFU ? (size_t)1 << 18 << 18 : SIZE_MAX / 2)
 
+/* `data` of runs on tokens that a program gave to the library. */
+#define DD_SOURCE_PROGRAM "(tokens of a program)"
+
 typedef struct dd_source {
   const dd_corpus *corpus; /* named corpora, else NULL */
   int is_directory;

@@ -32,6 +32,12 @@ typedef struct dd_job {
   int64_t saved;  /* iteration last handed to the saver, or resumed from; -1: none */
   int64_t loaded; /* iteration resumed from, -1: none */
   int64_t until;  /* replay: return before the gradients of this iteration; -1: no replay */
+  int in_memory;  /* no run directory: nothing is written */
+  int library;    /* driven through the library, which may set by hand what else follows from the settings */
+  int begun;      /* the loop has run before */
+  const int32_t *given_idx, *given_targets; /* [accumulation][B][T] of the caller's for the next iteration, or NULL */
+  double hand_lr, hand_rate[DD_SITES];      /* NaN: not set by hand */
+  dd_step_record last; /* of the newest iteration */
   double peak;    /* FLOP/s of all threads, measured at the start */
   double started; /* dd_now() when training began */
   /* For tests: called in every iteration before its gradients are computed (loss NULL) and after, before they are
@@ -43,6 +49,9 @@ typedef struct dd_job {
 /** Settings (with --resume: those of the run, then what was given now), data, tier, threads, memory estimate; then,
  *  unless dry_run, the run directory, the model, and initial or loaded parameters. */
 int dd_job_open(dd_job *j, const dd_settings *given, const dd_callbacks *cb, dd_error *err);
+/** The same for the library: data (NULL: what the settings say) is taken over, also on failure; without `out` in the
+ *  settings nothing is written. */
+int dd_job_open_library(dd_job *j, const dd_settings *given, dd_dataset *data, const dd_callbacks *cb, dd_error *err);
 /** For a replay: the state of checkpoint c, the settings of another of the same run and what was given now, nothing
  *  written. */
 int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
@@ -64,6 +73,12 @@ int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err);
 int dd_job_rollback(dd_job *j, dd_error *err);
 /** The training loop, from j->state on. */
 int dd_job_run(dd_job *j, double *final_loss, dd_error *err);
+/** DD_E_DIVERGED when weights or moments are not finite: that is no state to save. */
+int dd_job_check_state(dd_job *j, dd_error *err);
+/** Losses of both splits at iteration it, with this state of the model; nothing else changes. */
+int dd_job_losses(dd_job *j, int64_t it, double *train, double *val, dd_error *err);
+/** What is known of the run so far, in *r; seconds are not. */
+int dd_job_result(const dd_job *j, dd_train_result *r, dd_error *err);
 /** dd_train between opening and closing: the loop and the text at the end. */
 int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err);
 #endif

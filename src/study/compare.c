@@ -31,6 +31,7 @@ typedef struct place { /* a job's: its processors and what runs there */
   dd_worker worker;
   size_t cell;
   dd_settings *s;
+  const dd_callbacks *cb; /* the caller's */
   int told; /* warnings of the run that were told */
 } place;
 
@@ -55,8 +56,13 @@ typedef struct study {
 
 /* ---- in the child ---- */
 
+typedef struct child {
+  dd_slot *slot;
+  const dd_callbacks *cb; /* the caller's: asked for rates */
+} child;
+
 static void child_step(void *user, const dd_step_record *r) {
-  dd_slot *slot = user;
+  dd_slot *slot = ((const child *)user)->slot;
   slot->loss = r->loss;
   slot->dropout = r->dropout;
   slot->eta_s = r->eta_s;
@@ -65,7 +71,7 @@ static void child_step(void *user, const dd_step_record *r) {
 }
 
 static void child_eval(void *user, const dd_eval_record *r) {
-  dd_slot *slot = user;
+  dd_slot *slot = ((const child *)user)->slot;
   slot->val_loss = r->val_loss;
   slot->best_val_loss = r->best_val_loss;
   slot->best_iter = r->best_iter;
@@ -74,19 +80,29 @@ static void child_eval(void *user, const dd_eval_record *r) {
 }
 
 static void child_message(void *user, dd_level level, const char *text) {
-  dd_slot *slot = user;
+  dd_slot *slot = ((const child *)user)->slot;
   const int n = slot->warnings;
   if (level != DD_WARNING) return;
   if (n < DD_SLOT_WARNINGS) snprintf(slot->warning[n], sizeof slot->warning[n], "%s", text);
   slot->warnings = n + 1;
 }
 
-static int child_should_stop(void *user) { return dd_slot_should_stop(user); }
+static int child_should_stop(void *user) { return dd_slot_should_stop(((const child *)user)->slot); }
+static double child_rate(void *user, const dd_rate_query *q) {
+  const dd_callbacks *cb = ((const child *)user)->cb;
+  return cb->rate(cb->user, q);
+}
 
 static int train_cell(void *arg, dd_slot *slot) {
   const place *p = arg;
-  const dd_callbacks cb = {
-      .user = slot, .message = child_message, .step = child_step, .eval = child_eval, .should_stop = child_should_stop};
+  const int asks = p->cb && p->cb->rate && dd_settings_ask_callback(p->s);
+  child c = {.slot = slot, .cb = p->cb};
+  const dd_callbacks cb = {.user = &c,
+                           .message = child_message,
+                           .step = child_step,
+                           .eval = child_eval,
+                           .should_stop = child_should_stop,
+                           .rate = asks ? child_rate : NULL};
   dd_train_result r = {0};
   const int rc = dd_train(p->s, &cb, &r, &slot->error);
   slot->best_val_loss = r.best_val_loss;
@@ -297,6 +313,7 @@ static int begin(study *y, int i, dd_error *err) {
       p->s = NULL;
       continue;
     }
+    p->cb = y->cb;
     rc = dd_worker_start(&p->worker, train_cell, p, y->packing.block ? y->packing.block + i : NULL, err);
     if (rc) return rc;
     y->state[c] = RUNNING;
