@@ -17,6 +17,7 @@ TEXT(program_text,
   "On clusters, SIGTERM saves and ends with 75, and `--auto-resume` goes on: the examples `slurm-train.sh` and "
   "`slurm-compare.sh` that come with the program are ready for `sbatch`.");
 ROWS(program_files,
+  {"share/doc/dd-cpu/examples", "Beside bin/, where the program stands: recipes for Slurm and for studies, as shell scripts."},
   {"~/.cache/dd-cpu", "Texts that were fetched, verified by size and SHA-256. There is no configuration file that is "
                       "read unasked."});
 
