@@ -4,6 +4,7 @@
 #   package_test.sh            builds on this machine
 #   DD_LONG=1 package_test.sh  builds in a root too, with nothing but what the package says it needs
 # Takes minutes. Skipped (77) without root, the tools or the network. The mirror is the one that apt uses here.
+# shellcheck disable=SC2016 # single quotes: for apt, and for shells in the root
 set -uo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
 
@@ -23,7 +24,13 @@ mirror=$(echo "$sources" | sed -n 's/ bookworm main$//p' | head -1)
 [ "$mirror" ] || skip 'apt has no lists of Debian 12 (bookworm) here'
 
 work=$(mktemp -d "${TMPDIR:-/var/tmp}/dd-package.XXXXXX") || exit 1
-trap 'rm -rf --one-file-system "$work"' EXIT
+# shellcheck disable=SC2317 # called by the trap
+cleanup() {
+  mountpoint -q "$work/root/proc" && umount "$work/root/proc"
+  rm -rf --one-file-system "$work"
+}
+trap cleanup EXIT
+trap 'exit 1' HUP INT TERM
 passed=0 failed=0
 check() { # check NAME COMMAND...
   local name=$1
@@ -59,7 +66,7 @@ wait $bootstrap || {
   skip 'debootstrap failed'
 }
 root=$work/root
-echo "$sources" | sed 's/^/deb /' >"$root/etc/apt/sources.list"
+printf 'deb %s\n' "${sources//$'\n'/$'\n'deb }" >"$root/etc/apt/sources.list"
 for file in /etc/apt/apt.conf.d/*proxy* /etc/resolv.conf; do
   [ ! -f "$file" ] || cp -L "$file" "$root${file}"
 done
@@ -85,6 +92,7 @@ files() {
   (cd "$root" && find . -xdev \( -path ./var/lib/dpkg -o -path ./var/lib/apt -o -path ./var/cache -o -path ./var/log \
     -o -path ./tmp -o -path ./proc -o -path ./sys -o -path ./dev \) -prune -o -print | sort)
 }
+mount -t proc proc "$root/proc" 2>/dev/null || mount --bind /proc "$root/proc" || echo 'no /proc in the root'
 files >"$work/before"
 cp "$work"/deb/dd-cpu_*.deb "$root/tmp/dd-cpu.deb"
 check 'apt-get install' inside "$root" 'apt-get -qq install -y --no-install-recommends /tmp/dd-cpu.deb'
@@ -96,7 +104,6 @@ check 'man dd-cpu train' inside "$root" 'MANWIDTH=100 man dd-cpu train | grep -q
 check 'completion' inside "$root" 'cd /tmp && source /usr/share/bash-completion/bash_completion && _completion_loader dd-cpu
   COMP_WORDS=(dd-cpu train --schedule cosi) COMP_CWORD=3 COMP_LINE="dd-cpu train --schedule cosi" COMP_POINT=28
   _dd_cpu && [ "${COMPREPLY[*]}" = cosine ]'
-# with -t 1: there is no /proc in the root
 check 'dd-cpu train' inside "$root" 'cd /tmp && for i in $(seq 400); do echo "To be, or not to be: that is the question."; done >text
   dd-cpu train --preset tiny --max-iters 20 --data text -o run >fingerprint && dd-cpu verify run && grep -q "^fingerprint" fingerprint'
 inside "$root" 'tail -1 /tmp/fingerprint' >"$work/fingerprint"
