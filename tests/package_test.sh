@@ -1,9 +1,9 @@
 #!/bin/bash
 # The Debian packages as a user of a fresh, minimal Debian 12 meets them: built with their tests, looked at by lintian,
 # installed with apt in a root of debootstrap, used, removed without a trace.
-#   package_test.sh            builds on this machine
-#   DD_LONG=1 package_test.sh  builds in a root too, with nothing but what the package says it needs
-# Takes minutes. Skipped (77) without root, the tools or the network. The mirror is the one that apt uses here.
+#   DD_PACKAGE=1 package_test.sh  builds on this machine
+#   DD_LONG=1 package_test.sh     builds in a root too, with nothing but what the package says it needs
+# And the static programs, with glibc and with musl, compute the same. Takes minutes. Skipped (77) without root, the tools or the network. The mirror is the one that apt uses here.
 # shellcheck disable=SC2016 # single quotes: for apt, and for shells in the root
 set -uo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -12,6 +12,7 @@ skip() {
   echo "skipped: $*"
   exit 77
 }
+[ "${DD_PACKAGE:-0}${DD_LONG:-0}" != 00 ] || skip 'takes minutes: DD_PACKAGE=1 or DD_LONG=1 runs it'
 [ "$(id -u)" = 0 ] || skip 'not root'
 for tool in debootstrap dpkg-buildpackage lintian git chroot; do
   command -v "$tool" >/dev/null || skip "$tool is not installed"
@@ -111,17 +112,20 @@ check 'apt-get purge' inside "$root" 'apt-get -qq purge -y --auto-remove dd-cpu'
 files >"$work/after"
 check 'not a file is left' diff "$work/before" "$work/after"
 
-# ---- the static program computes the same ----
-if meson setup "$work/static" "$source" --buildtype=release -Dstatic=true >"$work/static.log" 2>&1 &&
-  ninja -C "$work/static" src/dd-cpu >"$work/static.log" 2>&1; then
-  install -m 755 "$work/static/src/dd-cpu" "$root/tmp/static"
+# ---- static programs, in the root again, where the libraries are gone ----
+static() { # static NAME PROGRAM
+  install -m 755 "$2" "$root/tmp/static"
   rm -rf "$root/tmp/run"
-  # in the root again, where the libraries are gone
-  check 'the static program' inside "$root" 'cd /tmp && ./static train --preset tiny --max-iters 20 --data text -o run >static.out'
-  check 'static: the same fingerprint' cmp "$work/fingerprint" <(tail -1 "$root/tmp/static.out")
-else
-  failed=$((failed + 1))
-  echo 'FAILED: a static program cannot be built'
-  tail -20 "$work/static.log"
-fi
+  check "$1 runs" inside "$root" 'cd /tmp && ./static train --preset tiny --max-iters 20 --data text -o run -t 2 >static.out'
+  check "$1: the same fingerprint" cmp "$work/fingerprint" <(tail -1 "$root/tmp/static.out")
+}
+build_static() {
+  meson setup "$work/static" "$source" --buildtype=release -Dstatic=true && ninja -C "$work/static" src/dd-cpu
+}
+check 'a static program is built' build_static
+static 'the static program' "$work/static/src/dd-cpu"
+if command -v musl-gcc >/dev/null && command -v cmake >/dev/null; then
+  check 'a static program with musl is built' "$source/.packaging/build-musl" "$work/musl"
+  static 'the program with musl' "$work/musl/dd-cpu"
+else echo 'skipped: musl (musl-tools or cmake is not installed)'; fi
 done_with
