@@ -61,9 +61,11 @@ check 'pages are written' "$bin" man --write man1
 is 'pages' "$(for c in $commands; do echo "dd-cpu-$c.1"; done | sort; echo dd-cpu.1)" \
   "$(cd man1 && for p in dd-cpu-*.1 dd-cpu.1; do echo "$p"; done | sort | grep -v '^dd-cpu.1$'; echo dd-cpu.1)"
 is 'man COMMAND prints the same' "$(cat man1/dd-cpu-train.1)" "$("$bin" man train)"
-if command -v mandoc >/dev/null; then empty 'mandoc -Tlint' "$(mandoc -Tlint -Wstyle man1/*.1 2>&1)"; else skip mandoc; fi
+if command -v mandoc >/dev/null; then
+  empty 'mandoc -Tlint' "$(mandoc -Tlint -Wstyle man1/*.1 2>&1)"
+else skip mandoc; fi
 # minimal systems have a `man` that only says that there are no pages
-if command -v man >/dev/null && [ -x "$(command -v groff)" ] && man --warnings -l man1/dd-cpu.1 2>/dev/null | grep -q NAME; then
+if [ -x "$(command -v groff)" ] && man --warnings -l man1/dd-cpu.1 2>/dev/null | grep -q NAME; then
   empty 'man --warnings' "$(for p in man1/*.1; do
     MANROFFSEQ='' MANWIDTH=80 man --warnings -E UTF-8 -l -Tutf8 -Z "$p" 2>&1 >/dev/null
   done)"
@@ -150,7 +152,9 @@ for c in $commands; do
   is "bash: options of $c" "$(options "$c" | sed 's/^/--/' | sort)" \
     "$(bash_answers "dd-cpu $c --" | tr ' ' '\n' | grep -vx -- '--no-.*' | sort)"
 done
-if command -v shellcheck >/dev/null; then check 'bash: shellcheck' shellcheck -s bash completion.bash; else skip shellcheck; fi
+if command -v shellcheck >/dev/null; then
+  check 'bash: shellcheck' shellcheck -s bash completion.bash
+else skip shellcheck; fi
 
 # ---- zsh: a shell on a terminal of its own ----
 "$bin" completion zsh >_dd-cpu
@@ -161,10 +165,19 @@ zmodload zsh/zpty
 zpty z zsh -f -i
 zpty -w z 'PS1=; PROMPT=; setopt no_beep no_list_beep; fpath=($PWD $fpath)'
 zpty -w z 'autoload -Uz compinit && compinit -u -d $PWD/zcompdump; zstyle ":completion:*" list-prompt ""'
-# candidates are printed; where none are (they come by another way), the line that they made
-zpty -w z 'compadd() { local -a got; builtin compadd -O got "$@"; (( $#got )) && print -rn -- " ${(j: :)got}" >>answer; builtin compadd "$@" }'
-zpty -w z 'ask() { zle complete-word; [[ -s answer ]] || print -rn -- $BUFFER >>answer; print >>answer; zle kill-buffer; print -n >done }; zle -N ask; bindkey "^X" ask; print -n >done'
-wait_for() { local i; for ((i = 0; i < 200; i++)); do [[ -e done ]] && { rm -f done; return }; zpty -r -t z shown; sleep 0.05; done; print 'no answer' }
+# candidates are not shown but written down
+zpty -w z 'compadd() { local -a got; builtin compadd -O got "$@"; print -rn -- " $got" >>answer; builtin compadd "$@" }'
+zpty -w z 'ask() { zle complete-word; print >>answer; zle kill-buffer; print -n >done }'
+zpty -w z 'zle -N ask; bindkey "^X" ask; print -n >done'
+wait_for() {
+  local i
+  for ((i = 0; i < 400; i++)); do
+    [[ -e done ]] && { rm -f done; return }
+    zpty -r -t z shown
+    sleep 0.05
+  done
+  print 'no answer'
+}
 wait_for
 while IFS= read -r line; do
   rm -f answer
@@ -202,7 +215,9 @@ else skip zsh; fi
 "$bin" completion fish >dd-cpu.fish
 if command -v fish >/dev/null; then
   check 'fish: the script is fish' fish -n dd-cpu.fish
-  answers() { fish --no-config -c "source dd-cpu.fish; complete -C '$1'" 2>&1 | cut -f1 | sort -u | tr '\n' ' ' | sed 's/ $//'; }
+  answers() {
+    fish --no-config -c "source dd-cpu.fish; complete -C '$1'" 2>&1 | cut -f1 | sort -u | tr '\n' ' ' | sed 's/ $//'
+  }
   says() { is "fish: $1" "$2" "$(answers "$1")"; }
   says 'dd-cpu tra' 'train'
   says 'dd-cpu train --schedule cosi' 'cosine'

@@ -213,8 +213,8 @@ void dd_completion_bash(FILE *out) {
   fputs("'\n\n# Options of command $1 into options.\n_dd_cpu_options() {\n  options=''\n  case $1 in\n", out);
   for (int i = 0; (k = dd_command_at(i)); i++) bash_command_options(out, k);
   fputs("  esac\n}\n\n"
-        "# What can be the value of option $2 ('': the argument) of command $1; $3: it is given after '='. Fails for an\n"
-        "# option without a value.\n"
+        "# What can be the value of option $2 ('': the argument) of command $1; $3: it is given after '='. Fails for\n"
+        "# an option without a value.\n"
         "_dd_cpu_value() {\n  words='' files='' list=''\n  case $1 in\n", out);
   for (int i = 0; (k = dd_command_at(i)); i++) bash_command_values(out, k);
   fputs("  *) return 1 ;;\n  esac\n}\n\n", out);

@@ -16,7 +16,8 @@ static void values(FILE *out, const dd_values *v) {
   if (v->files) fputs(" -r -F", out);
   else fputs(" -x", out);
   char words[sizeof v->words + 64] = "";
-  if (*v->words && v->list) snprintf(words, sizeof words, "(__fish_complete_list , 'string split \" \" \"%s\"')", v->words);
+  if (*v->words && v->list)
+    snprintf(words, sizeof words, "(__fish_complete_list , 'string split \" \" \"%s\"')", v->words);
   else if (*v->words) snprintf(words, sizeof words, "%s", v->words);
   else if (v->dirs) snprintf(words, sizeof words, "(__fish_complete_directories)");
   if (!*words) return;

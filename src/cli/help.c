@@ -148,13 +148,14 @@ void dd_help_program(FILE *out, int width) {
        "set.", 0, 0, width);
   print_commands(out, width);
   print_common_options(out, NULL, width);
-  fprintf(out, "      --version               versions of program and numerics, facts of the build (without a command)\n");
+  fprintf(out, "      --version               versions of program and numerics, facts of the build (no command)\n");
   pairs(out, "Exit codes", dd_exit_codes, 8, width);
   pairs(out, "Environment", dd_environment, HELP_COLUMN, width);
   print_examples(out, NULL);
   fputc('\n', out);
-  wrap(out, "`dd-cpu COMMAND --help` lists the options of a command, `dd-cpu man COMMAND | man -l -` shows its manual page, "
-       "`dd-cpu completion bash` (zsh, fish) prints a script that completes commands, options and values.", 0, 0, width);
+  wrap(out, "`dd-cpu COMMAND --help` lists the options of a command, `dd-cpu man COMMAND | man -l -` shows its manual "
+       "page, `dd-cpu completion bash` (zsh, fish) prints a script that completes commands, options and values.", 0, 0,
+       width);
 }
 
 void dd_help_command(FILE *out, const dd_command *command, int width) {

@@ -1,4 +1,4 @@
-/* Options and tables as help, manual pages and completion show them: one view of the tables of settings and commands. */
+/* Options as help, manual pages and completion show them: one view of the tables of settings and commands. */
 #ifndef DD_CLI_OPTIONS_H
 #define DD_CLI_OPTIONS_H
 #include "cli/cli.h"

@@ -33,10 +33,11 @@ static const bool have_numa = false;
 #endif
 
 static int print_json(FILE *out, const char *xxhash) {
-  json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:s, s:b}}", "program", "dd-cpu", "version",
-                        dd_version(), "numerics", dd_numerics_version(), "revision", DD_REVISION, "compiler", DD_COMPILER,
-                        "build", DD_BUILDTYPE, "tiers", json_tiers(), "static", DD_STATIC, "libraries", "threads", DD_THREADS,
-                        "xxhash", xxhash, "jansson", jansson_version_str(), "libnuma", (int)have_numa);
+  json_t *o = json_pack("{s:s, s:s, s:i, s:s, s:s, s:s, s:o, s:b, s:{s:s, s:s, s:s, s:b}}", "program", "dd-cpu",
+                        "version", dd_version(), "numerics", dd_numerics_version(), "revision", DD_REVISION, "compiler",
+                        DD_COMPILER, "build", DD_BUILDTYPE, "tiers", json_tiers(), "static", DD_STATIC, "libraries",
+                        "threads", DD_THREADS, "xxhash", xxhash, "jansson", jansson_version_str(), "libnuma",
+                        (int)have_numa);
   char *text = o ? json_dumps(o, JSON_COMPACT) : NULL;
   json_decref(o);
   if (!text) return DD_E_RUNTIME;
@@ -55,7 +56,7 @@ int dd_print_version(FILE *out, bool json) {
   if (*DD_REVISION) fprintf(out, "revision   %s\n", DD_REVISION);
   fprintf(out, "compiler   %s, %s build%s\n", DD_COMPILER, DD_BUILDTYPE, DD_STATIC ? ", linked statically" : "");
   fprintf(out, "tiers      %s\n", tiers);
-  fprintf(out, "libraries  threads by %s, xxHash %s, jansson %s, %s libnuma\n", DD_THREADS, xxhash, jansson_version_str(),
-          have_numa ? "with" : "without");
+  fprintf(out, "libraries  threads by %s, xxHash %s, jansson %s, %s libnuma\n", DD_THREADS, xxhash,
+          jansson_version_str(), have_numa ? "with" : "without");
   return DD_OK;
 }
