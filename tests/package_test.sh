@@ -3,7 +3,8 @@
 # installed with apt in a root of debootstrap, used, removed without a trace.
 #   DD_PACKAGE=1 package_test.sh  builds on this machine
 #   DD_LONG=1 package_test.sh     builds in a root too, with nothing but what the package says it needs
-# And the static programs, with glibc and with musl, compute the same. Takes minutes. Skipped (77) without root, the tools or the network. The mirror is the one that apt uses here.
+# And the static programs, with glibc and with musl, compute the same. Takes minutes. Skipped (77) without root, the
+# tools or the network. The mirror is the one that apt uses here.
 # shellcheck disable=SC2016 # single quotes: for apt, and for shells in the root
 set -uo pipefail
 source=$(cd "$(dirname "$0")/.." && pwd)
@@ -56,7 +57,8 @@ inside() { chroot "$1" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/
   DEBIAN_FRONTEND=noninteractive bash -c "$2"; }
 
 # ---- the root, in the background; the package meanwhile ----
-debootstrap --variant=minbase --include=man-db,bash-completion bookworm "$work/root" "$mirror" >"$work/debootstrap.log" 2>&1 &
+debootstrap --variant=minbase --include=man-db,bash-completion bookworm "$work/root" "$mirror" \
+  >"$work/debootstrap.log" 2>&1 &
 bootstrap=$!
 check 'the package is built, with its tests' "$source/.packaging/build-deb" "$work/deb" -us -uc
 # the address of the maintainer is that of who builds
@@ -102,11 +104,14 @@ check 'dd-cpu --version' inside "$root" 'dd-cpu --version | grep -q "^dd-cpu [0-
 check 'the revision is in it' inside "$root" "dd-cpu --version | grep -q $(git -C "$source" rev-parse HEAD)"
 check 'man dd-cpu' inside "$root" 'man dd-cpu | grep -q "train GPTs with dynamic dropout"'
 check 'man dd-cpu train' inside "$root" 'MANWIDTH=100 man dd-cpu train | grep -q -- "--schedule=NAME"'
-check 'completion' inside "$root" 'cd /tmp && source /usr/share/bash-completion/bash_completion && _completion_loader dd-cpu
+check 'completion' inside "$root" 'cd /tmp
+  source /usr/share/bash-completion/bash_completion && _completion_loader dd-cpu
   COMP_WORDS=(dd-cpu train --schedule cosi) COMP_CWORD=3 COMP_LINE="dd-cpu train --schedule cosi" COMP_POINT=28
   _dd_cpu && [ "${COMPREPLY[*]}" = cosine ]'
-check 'dd-cpu train' inside "$root" 'cd /tmp && for i in $(seq 400); do echo "To be, or not to be: that is the question."; done >text
-  dd-cpu train --preset tiny --max-iters 20 --data text -o run >fingerprint && dd-cpu verify run && grep -q "^fingerprint" fingerprint'
+check 'dd-cpu train' inside "$root" 'cd /tmp
+  for i in $(seq 400); do echo "To be, or not to be: that is the question."; done >text
+  dd-cpu train --preset tiny --max-iters 20 --data text -o run >fingerprint && dd-cpu verify run &&
+    grep -q "^fingerprint" fingerprint'
 inside "$root" 'tail -1 /tmp/fingerprint' >"$work/fingerprint"
 check 'apt-get purge' inside "$root" 'apt-get -qq purge -y --auto-remove dd-cpu'
 files >"$work/after"
@@ -116,9 +121,11 @@ check 'not a file is left' diff "$work/before" "$work/after"
 static() { # static NAME PROGRAM
   install -m 755 "$2" "$root/tmp/static"
   rm -rf "$root/tmp/run"
-  check "$1 runs" inside "$root" 'cd /tmp && ./static train --preset tiny --max-iters 20 --data text -o run -t 2 >static.out'
+  check "$1 runs" inside "$root" \
+    'cd /tmp && ./static train --preset tiny --max-iters 20 --data text -o run -t 2 >static.out'
   check "$1: the same fingerprint" cmp "$work/fingerprint" <(tail -1 "$root/tmp/static.out")
 }
+# shellcheck disable=SC2317 # called by check
 build_static() {
   meson setup "$work/static" "$source" --buildtype=release -Dstatic=true && ninja -C "$work/static" src/dd-cpu
 }
