@@ -337,6 +337,21 @@ for kind in empty truncated 'without its last byte' 'of another format' \
     fails "all checkpoints $kind: sample" 4 hurt/ckpt-00000 -- "$bin" sample hurt
 done
 
+# Inspect: facts as lines and as JSON, nothing written.
+before=$(contents run)
+"$bin" inspect run text.txt >out 2>err
+is 'inspect: exit code' 0 $?
+has 'inspect: heading' out 'run: run directory of dd-cpu'
+has 'inspect: second file' out 'text.txt: UTF-8 text'
+"$bin" inspect --json run/ckpt-0000012.safetensors latin.txt >out 2>err
+is 'inspect, one unknown: exit code' 4 $?
+has 'inspect: JSON' out '"kind":"checkpoint","facts":{"iteration":12'
+has 'inspect, one unknown: error' err '1 of 2 could not be inspected; the first: latin.txt is of no kind that is known'
+is 'inspect: writes nothing' "$before" "$(contents run)"
+fails 'inspect nothing' 2 'no file to inspect' -- "$bin" inspect
+fails 'inspect what is not there' 74 'nosuch' -- "$bin" inspect nosuch
+fails 'inspect an empty file' 4 'empty.txt is empty' -- "$bin" inspect empty.txt
+
 # Verify: a line per file, exit code, nothing written.
 before=$(contents run)
 "$bin" verify run >out 2>err

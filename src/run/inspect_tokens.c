@@ -6,6 +6,7 @@
 #include "run/dataset.h"
 #include "run/inspect.h"
 #include "run/source.h"
+#include "run/token_dir.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,10 +90,7 @@ int dd_tell_raw(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_error
 
 /* ---- data directories ---- */
 
-int dd_is_data(const dd_probe *p) {
-  char path[4200];
-  return p->is_directory && !dd_path_join(path, sizeof path, p->path, "train.bin", NULL) && dd_is_file(path);
-}
+int dd_is_data(const dd_probe *p) { return p->is_directory && dd_token_dir_is(p->path); }
 
 int dd_tell_data(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_error *err) {
   char spec[4200];
