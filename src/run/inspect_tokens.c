@@ -54,7 +54,8 @@ static int tell_tokens(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, d
     json_t *first = json_array();
     dd_tokens_format_name(l, format);
     dd_tokens_type_name(l, type);
-    for (uint64_t i = 0; i < l->count && i < 16; i++) json_array_append_new(first, json_integer(c->first[i]));
+    for (uint64_t i = 0; i < l->count && i < 16; i++)
+      if (json_array_append_new(first, json_integer(c->first[i]))) f->failed = true;
     dd_fact_text(f, "format", "%s", format);
     dd_fact_text(f, "type", "%s", type);
     dd_fact_int(f, "tokens", (int64_t)l->count);
@@ -150,7 +151,8 @@ int dd_tell_pickle(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_er
       json_t *key = k->kind == DD_PICKLE_TEXT ? dd_any_text(k->text, k->size < 60 ? k->size : 60) : NULL;
       char number[32];
       snprintf(number, sizeof number, "%lld", (long long)k->integer);
-      json_object_set_new_nocheck(entries, key ? json_string_value(key) : number, pickle_text(v->item[i + 1]));
+      if (json_object_set_new(entries, key ? json_string_value(key) : number, pickle_text(v->item[i + 1])))
+        f->failed = true;
       json_decref(key);
     }
     if (entries) dd_fact(f, "entries", entries);
