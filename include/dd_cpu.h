@@ -167,6 +167,11 @@ typedef struct dd_verify_result {
   char path[4096];
 } dd_verify_result;
 
+typedef struct dd_export_result {
+  int64_t files, bytes;    /**< written */
+  char path[4096];         /**< file or directory */
+} dd_export_result;
+
 typedef struct dd_compare_result {
   int64_t cells, finished, failed, elsewhere;
   double seconds;          /**< of this process */
@@ -206,6 +211,10 @@ DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_res
  *  (see dd_verify). A file that is damaged or of no known kind is told as a warning and makes the result its status;
  *  the others are still described. */
 DD_API int dd_inspect(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
+/** Write run directory or checkpoint `s.run` in the format `s.export_format` of another program to `s.out`: a directory,
+ *  made when there is none (hf, nanogpt), or a file (gguf). Files that are there already are DD_E_USAGE without
+ *  `s.overwrite`. What the format cannot hold is told as a warning. */
+DD_API int dd_export(const dd_settings *s, const dd_callbacks *cb, dd_export_result *out, dd_error *err);
 
 DD_API const char *dd_version(void);
 DD_API int dd_numerics_version(void);

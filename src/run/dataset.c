@@ -241,6 +241,38 @@ int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, c
   return status;
 }
 
+static void map_ids(const uint16_t *ids, int64_t n, const uint16_t *map) {
+  uint16_t *own = (uint16_t *)(uintptr_t)ids; /* they are d->memory's */
+  for (int64_t i = 0; i < n; i++) own[i] = map[own[i]];
+}
+
+int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err) {
+  dd_vocab copy = {0};
+  if (dd_vocab_equal(&d->vocab, to)) return DD_OK;
+  if (d->vocab.kind != to->kind || to->kind != DD_VOCAB_CHAR)
+    return dd_fail(err, DD_E_USAGE, "%s has %s tokens, but the weights were trained on %s tokens; pass the text itself",
+                   d->name, dd_vocab_kind_name(d->vocab.kind), dd_vocab_kind_name(to->kind));
+  uint16_t *map = malloc((size_t)d->vocab.size * sizeof *map);
+  int status = map ? dd_vocab_copy(&copy, to, err) : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
+  for (int i = 0, k = 0; i < d->vocab.size && !status; i++) { /* both ascend */
+    while (k < to->size && to->code[k] < d->vocab.code[i]) k++;
+    if (k == to->size || to->code[k] != d->vocab.code[i])
+      status = dd_fail(err, DD_E_USAGE, "%s holds the character U+%04X, which the weights do not know: they were trained "
+                       "on a text without it; leave it out or replace it", d->name, (unsigned)d->vocab.code[i]);
+    else map[i] = (uint16_t)k;
+  }
+  if (!status) {
+    map_ids(d->train, d->n_train, map);
+    map_ids(d->val, d->n_val, map);
+    dd_vocab_free(&d->vocab);
+    d->vocab = copy;
+    d->vocab_size = copy.size;
+    status = identify(d, err);
+  } else dd_vocab_free(&copy);
+  free(map);
+  return status;
+}
+
 void dd_dataset_close(dd_dataset *d) {
   if (!d) return;
   dd_vocab_free(&d->vocab);

@@ -28,6 +28,10 @@ typedef struct dd_dataset {
 int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
 
+/** The same tokens under another vocabulary of the same kind, of which it may use only a part; the hash becomes that of
+ *  the new ids. DD_E_USAGE, and nothing changed: the vocabulary cannot spell the text, or is of another kind. */
+int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err);
+
 /** Where a text of n tokens is cut: int(0.9 n). */
 int64_t dd_split_point(int64_t n);
 
