@@ -12,6 +12,7 @@ static const struct {
   int weights; /* reads a checkpoint; else e->s->run itself */
 } formats[DD_EXPORT_COUNT] = {
     [DD_EXPORT_HF] = {dd_export_hf, 1},
+    [DD_EXPORT_NANOGPT] = {dd_export_nanogpt, 1},
     [DD_EXPORT_GGUF] = {dd_export_gguf, 1},
 
 };
