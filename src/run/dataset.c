@@ -247,19 +247,22 @@ static void map_ids(const uint16_t *ids, int64_t n, const uint16_t *map) {
 }
 
 int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err) {
+  enum { CODES = 0x110000, NONE = 0xFFFF };
   dd_vocab copy = {0};
   if (dd_vocab_equal(&d->vocab, to)) return DD_OK;
   if (d->vocab.kind != to->kind || to->kind != DD_VOCAB_CHAR)
     return dd_fail(err, DD_E_USAGE, "%s has %s tokens, but the weights were trained on %s tokens; pass the text itself",
                    d->name, dd_vocab_kind_name(d->vocab.kind), dd_vocab_kind_name(to->kind));
-  uint16_t *map = malloc((size_t)d->vocab.size * sizeof *map);
-  int status = map ? dd_vocab_copy(&copy, to, err) : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
-  for (int i = 0, k = 0; i < d->vocab.size && !status; i++) { /* both ascend */
-    while (k < to->size && to->code[k] < d->vocab.code[i]) k++;
-    if (k == to->size || to->code[k] != d->vocab.code[i])
+  uint16_t *id_of = malloc(CODES * sizeof *id_of), *map = malloc((size_t)d->vocab.size * sizeof *map);
+  int status = id_of && map ? dd_vocab_copy(&copy, to, err)
+                            : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
+  if (!status) memset(id_of, 0xFF, CODES * sizeof *id_of);
+  for (int i = 0; i < to->size && !status; i++) id_of[to->code[i]] = (uint16_t)i;
+  for (int i = 0; i < d->vocab.size && !status; i++) {
+    map[i] = id_of[d->vocab.code[i]];
+    if (map[i] == NONE)
       status = dd_fail(err, DD_E_USAGE, "%s holds the character U+%04X, which the weights do not know: they were trained "
                        "on a text without it; leave it out or replace it", d->name, (unsigned)d->vocab.code[i]);
-    else map[i] = (uint16_t)k;
   }
   if (!status) {
     map_ids(d->train, d->n_train, map);
@@ -269,6 +272,7 @@ int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err) {
     d->vocab_size = copy.size;
     status = identify(d, err);
   } else dd_vocab_free(&copy);
+  free(id_of);
   free(map);
   return status;
 }

@@ -47,12 +47,16 @@ static void put_model_args(dd_bytes *b, const dd_shape *p, const dd_settings *s)
   dd_pk_dict_end(b);
 }
 
-/* nanoGPT's keys. dataset: its folder below data/, in which sample.py looks for meta.pkl. */
-static void put_config(dd_bytes *b, const dd_settings *s) {
+/* nanoGPT's folder below data/, in which sample.py looks for meta.pkl. */
+static const char *dataset_of(const dd_settings *s) {
   const char *slash = strrchr(s->data, '/');
+  return slash && slash[1] ? slash + 1 : s->data;
+}
+
+static void put_config(dd_bytes *b, const dd_settings *s) {
   dd_pk_string(b, "config");
   dd_pk_dict(b);
-  put_string(b, "dataset", slash && slash[1] ? slash + 1 : s->data);
+  put_string(b, "dataset", dataset_of(s));
   put_int(b, "gradient_accumulation_steps", s->gradient_accumulation_steps);
   put_int(b, "batch_size", s->batch_size);
   put_int(b, "block_size", s->block_size);
@@ -220,8 +224,8 @@ static int write_meta(dd_export_job *e, dd_error *err) {
   const int rc = dd_export_write(e, "meta.pkl", &b, err);
   dd_bytes_free(&b);
   if (!rc)
-    dd_say(e->cb, DD_INFO, "for nanoGPT's sample.py copy meta.pkl into its data folder of this text (data/NAME, NAME as "
-                           "in the configuration in ckpt.pt)");
+    dd_say(e->cb, DD_INFO, "for nanoGPT's sample.py put meta.pkl into its folder data/%.300s, which the configuration in ckpt.pt "
+                           "names", dataset_of(dd_checkpoint_settings(e->c)));
   return rc;
 }
 
