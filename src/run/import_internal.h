@@ -28,6 +28,9 @@ struct dd_import {
 /** Fill i->shape, vocab, and the functions. path: a directory or safetensors file (hf), a file that begins like a zip
  *  archive (torch), a checkpoint or run directory (run). */
 int dd_import_hf(dd_import *i, const char *path, const dd_callbacks *cb, dd_error *err);
+/** Does the file begin like a zip archive? */
+int dd_import_is_torch(const char *path);
+int dd_import_torch(dd_import *i, const char *path, dd_error *err);
 /** Is there a model.safetensors, whole or in parts, in the directory? */
 int dd_import_is_hf(const char *dir);
 int dd_import_run(dd_import *i, const char *path, const dd_callbacks *cb, dd_error *err);

@@ -10,6 +10,7 @@ typedef struct own_run {
   dd_checkpoint *c;
   dd_layout layout;
   float *flat; /* NULL until the first tensor is read */
+  int last;    /* found before: they are asked for in order */
 } own_run;
 
 static void close_run(void *self) {
@@ -25,9 +26,11 @@ static const char *name_of(void *self, size_t i) {
   return i < (size_t)r->layout.count ? r->layout.tensors[i].name : NULL;
 }
 
-static const dd_tensor *tensor_of(const own_run *r, const char *name) {
-  for (int i = 0; i < r->layout.count; i++)
-    if (!strcmp(r->layout.tensors[i].name, name)) return r->layout.tensors + i;
+static const dd_tensor *tensor_of(own_run *r, const char *name) {
+  for (int i = 0; i < r->layout.count; i++) {
+    const int k = (r->last + i) % r->layout.count;
+    if (!strcmp(r->layout.tensors[k].name, name)) return r->layout.tensors + (r->last = k);
+  }
   return NULL;
 }
 
