@@ -144,12 +144,13 @@ static int read_tensor(const torch_file *f, const value *v, torch_tensor *t) {
   const value *parameter = call_of(v, "torch._utils\n_rebuild_parameter");
   const value *a = call_of(parameter ? at(parameter, 0) : v, "torch._utils\n_rebuild_tensor_v2");
   const value *p = at(a, 0), *id = p && p->kind == DD_PICKLE_PERSISTENT ? p->item[0] : NULL;
-  uint64_t end, bytes;
+  uint64_t end, bytes, own;
   if (!is_text(at(id, 0), "storage") || !dtype_of(at(id, 1), &t->dtype) || !(t->storage = entry_of(f, at(id, 2))) ||
       !count_of(at(a, 1), &t->offset) || !read_shape(at(a, 2), at(a, 3), t))
     return 0;
   return dd_add_u64(t->offset, t->count, &end) && dd_mul_u64(end, dd_dtype_size(t->dtype), &bytes) &&
-         bytes <= t->storage->n;
+         bytes <= t->storage->n && dd_mul_u64(t->count, dd_dtype_size(t->dtype), &own) &&
+         t->storage->n / 16 <= own + 4096; /* all of it is read for the sake of this part */
 }
 
 static int corrupt(const torch_file *f, const char *what, dd_error *err) {
@@ -181,6 +182,11 @@ static int read_state(torch_file *f, const value *model, dd_error *err) {
       return corrupt(f, what, err);
     }
   }
+  /* Tensors may share a storage, as embedding and output do, but not so that a small file is a large model. */
+  uint64_t all = 0, held = 0;
+  for (size_t i = 0; i < f->n; i++) all += f->list[i].count * dd_dtype_size(f->list[i].dtype);
+  for (size_t i = 0; dd_zip_at(f->zip, i); i++) held += dd_zip_at(f->zip, i)->n;
+  if (all / 2 > held) return corrupt(f, "its tensors are larger than the file", err);
   qsort(f->list, f->n, sizeof *f->list, by_name);
   for (size_t i = 1; i < f->n; i++)
     if (!strcmp(f->list[i - 1].name, f->list[i].name)) return corrupt(f, "two tensors have one name", err);
