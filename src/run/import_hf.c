@@ -12,7 +12,7 @@
 
 #define WEIGHTS "model.safetensors"
 #define INDEX "model.safetensors.index.json"
-enum { CONFIG_BYTES = 1 << 23, CONFIG_ELEMENTS = DD_VOCAB_MAX + 65536, INDEX_BYTES = 1 << 24, MAX_SHARDS = 256 };
+enum { CONFIG_BYTES = 1 << 23, CONFIG_ELEMENTS = 4 * DD_VOCAB_MAX + 65536, INDEX_BYTES = 1 << 24, MAX_SHARDS = 256 };
 
 typedef struct hf_model {
   dd_st *shard[MAX_SHARDS];
