@@ -161,9 +161,10 @@ static void seed_pickle(dd_bytes *b, int tag) {
 
 static void seed_hf(dd_bytes *b) {
   int at = 0;
-  dd_bytes_text(b, "H{\"model_type\":\"gpt2\",\"n_layer\":1,\"n_head\":1,\"n_embd\":2,\"n_positions\":3,\"vocab_size\":2,"
-                   "\"activation_function\":\"gelu\",\"n_inner\":null,\"layer_norm_epsilon\":1e-05,\"dd_cpu\":{\"bias\":true,"
-                   "\"tokenizer\":\"char\",\"vocab_size\":2,\"vocabulary\":[10,97]}}\n%%\n{");
+  dd_bytes_text(
+      b, "H{\"model_type\":\"gpt2\",\"n_layer\":1,\"n_head\":1,\"n_embd\":2,\"n_positions\":3,\"vocab_size\":2,"
+         "\"activation_function\":\"gelu\",\"n_inner\":null,\"layer_norm_epsilon\":1e-05,\"dd_cpu\":{\"bias\":true,"
+         "\"tokenizer\":\"char\",\"vocab_size\":2,\"vocabulary\":[10,97]}}\n%%\n{");
   for (int i = 0; i < COUNT; i++) {
     const int cols = tensors[i].cols, turn = cols && i > 1, n = tensors[i].rows * (cols ? cols : 1) * 4;
     dd_bytes_printf(b, "\"%s\":{\"dtype\":\"F32\",\"shape\":[", tensors[i].name);
@@ -197,11 +198,48 @@ static void seed_gguf(dd_bytes *b) {
   dd_bytes_free(&p.b);
 }
 
-static const char *const words[] = {
-    "P", "A", "G", "H", "\"", "{", "}", "[", "]", ",", "0", "-1", "1", "2", "65536", "4294967296", "9223372036854775807",
-    "transformer.", "_orig_mod.", "lm_head.weight", ".attn.bias", "ctorch\nHalfStorage\n", "ccollections\nOrderedDict\n",
-    "cos\nsystem\n", ")R", "Q", "b", "PK\1\2", "PK\3\4", "PK\5\6", "\xff\xff\xff\xff", "K\1", "GGUF", "F16", "BF16", "I64",
-    "\"n_layer\":2,", "\n%%\n", "u", "(", "t", "null"};
+static const char *const words[] = {"P",
+                                    "A",
+                                    "G",
+                                    "H",
+                                    "\"",
+                                    "{",
+                                    "}",
+                                    "[",
+                                    "]",
+                                    ",",
+                                    "0",
+                                    "-1",
+                                    "1",
+                                    "2",
+                                    "65536",
+                                    "4294967296",
+                                    "9223372036854775807",
+                                    "transformer.",
+                                    "_orig_mod.",
+                                    "lm_head.weight",
+                                    ".attn.bias",
+                                    "ctorch\nHalfStorage\n",
+                                    "ccollections\nOrderedDict\n",
+                                    "cos\nsystem\n",
+                                    ")R",
+                                    "Q",
+                                    "b",
+                                    "PK\1\2",
+                                    "PK\3\4",
+                                    "PK\5\6",
+                                    "\xff\xff\xff\xff",
+                                    "K\1",
+                                    "GGUF",
+                                    "F16",
+                                    "BF16",
+                                    "I64",
+                                    "\"n_layer\":2,",
+                                    "\n%%\n",
+                                    "u",
+                                    "(",
+                                    "t",
+                                    "null"};
 
 int main(int argc, char **argv) {
   dd_bytes b[4] = {{0}};

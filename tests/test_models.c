@@ -106,8 +106,8 @@ static void test_read_back(void **state) {
   if (import_torch(torch_file, torch_n, 1, &err)) fail_msg("%s", err.message);
   mem_done();
   dd_fs_replace(NULL);
-  if (import(at("hf"), 1, &err) || import(at("hf/model.safetensors"), 1, &err) || import(at("run/ckpt-0000040.safetensors"), 1, &err) ||
-      import(at("run"), 0, &err))
+  if (import(at("hf"), 1, &err) || import(at("hf/model.safetensors"), 1, &err) ||
+      import(at("run/ckpt-0000040.safetensors"), 1, &err) || import(at("run"), 0, &err))
     fail_msg("%s", err.message);
 }
 

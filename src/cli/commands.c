@@ -233,7 +233,8 @@ static void echo_settings(dd_cli *cli) {
            dd_settings_choice(s, DD_SETTING_preset), (long long)s->n_layer, (long long)s->n_head, (long long)s->n_embd,
            (long long)s->block_size, parts, (long long)s->batch_size, (long long)s->max_iters);
   if (*s->init_from) /* the shape is that of the file */
-    snprintf(line, sizeof line, "batch %s%lld, %lld iterations", parts, (long long)s->batch_size, (long long)s->max_iters);
+    snprintf(line, sizeof line, "batch %s%lld, %lld iterations", parts, (long long)s->batch_size,
+             (long long)s->max_iters);
   if (!s->resume) dd_progress_message(&cli->progress, DD_INFO, line);
   list_settings(cli, s->resume ? "given:" : "changed:", s->resume ? NULL : plain);
   if (*s->ignored) {
@@ -372,27 +373,11 @@ static int run_prepare(dd_cli *cli, dd_error *err) {
 }
 
 static int run_export(dd_cli *cli, dd_error *err) {
-  dd_export_result r = {0};
   dd_callbacks cb = callbacks_of(cli);
-  int rc = need_run(cli, err);
+  const int rc = need_run(cli, err);
   if (rc) return rc;
   catch_signals();
-  rc = dd_export(cli->settings, &cb, &r, err);
-  dd_progress_clear(&cli->progress);
-  if (rc) return rc;
-  const char *format = dd_settings_choice(cli->settings, DD_SETTING_export_format);
-  if (cli->json) {
-    json_t *o = json_object();
-    json_object_set_new(o, "command", json_string("export"));
-    json_object_set_new(o, "format", json_string(format));
-    json_object_set_new(o, "out", json_string(r.path));
-    json_object_set_new(o, "files", json_integer(r.files));
-    json_object_set_new(o, "bytes", json_integer(r.bytes));
-    out_json(cli, o);
-  } else
-    out_printf(cli, "%s: %lld file%s, %lld bytes in %s\n", format, (long long)r.files, r.files == 1 ? "" : "s",
-               (long long)r.bytes, r.path);
-  return DD_OK;
+  return dd_cli_export(cli, &cb, err);
 }
 
 static int run_info(dd_cli *cli, dd_error *err) {

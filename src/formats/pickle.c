@@ -385,8 +385,10 @@ static bool push_global(dd_pickle *s) {
     if (strlen(torch_names[i]) == n + 1 + m && !memcmp(torch_names[i], module, n + 1 + m))
       return push_text(s, DD_PICKLE_GLOBAL, module, n + 1 + m);
   if (!s->rc)
-    s->rc = dd_fail(s->err, DD_E_CORRUPT, "%.600s names a Python object that is no tensor (at byte %zu), and code in files "
-                    "is never run; save only tensors, numbers and texts", s->name, (size_t)(s->p - s->begin));
+    s->rc = dd_fail(s->err, DD_E_CORRUPT,
+                    "%.600s names a Python object that is no tensor (at byte %zu), and code in files "
+                    "is never run; save only tensors, numbers and texts",
+                    s->name, (size_t)(s->p - s->begin));
   return false;
 }
 

@@ -46,8 +46,8 @@ typedef struct dd_pickle dd_pickle;
 /** Read data[n], which must stay in place as long as *out. name: of the file, for messages. DD_E_CORRUPT: damaged,
  *  beyond the limits above, or more than data. */
 int dd_pickle_parse(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err);
-/** The same for the pickles of torch.save, which also name classes of tensors and their storages, and functions that put
- *  them together: a fixed list of these is taken, all other names are refused. An OrderedDict is a DICT. */
+/** The same for the pickles of torch.save, which also name classes of tensors and their storages, and functions that
+ *  put them together: a fixed list of these is taken, all other names are refused. An OrderedDict is a DICT. */
 int dd_pickle_parse_torch(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err);
 void dd_pickle_free(dd_pickle *p); /* accepts NULL */
 /** The value; containers may hold themselves, so do not walk through them without a limit. Lives as long as p. */

@@ -25,8 +25,8 @@ struct dd_zip {
 enum { END = 22, LOCATOR = 20, END64 = 56, PLACE = 46, HEAD = 30, COMMENT = 65535 };
 
 static int corrupt(const dd_zip *z, const char *what, dd_error *err) {
-  return dd_fail(err, DD_E_CORRUPT, "%.600s is damaged, or no archive that can be read here: %s; save or fetch it again",
-                 z->path, what);
+  return dd_fail(err, DD_E_CORRUPT,
+                 "%.600s is damaged, or no archive that can be read here: %s; save or fetch it again", z->path, what);
 }
 
 int dd_zip_is(const unsigned char *head, size_t n) { return n >= 4 && !memcmp(head, "PK\3\4", 4); }
@@ -136,7 +136,9 @@ static int by_place(const void *a, const void *b) {
   const entry *x = a, *y = b;
   return x->head < y->head ? -1 : x->head > y->head;
 }
-static int by_name(const void *a, const void *b) { return strcmp(((const entry *)a)->e.name, ((const entry *)b)->e.name); }
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const entry *)a)->e.name, ((const entry *)b)->e.name);
+}
 
 static int read_entries(dd_zip *z, dd_error *err) {
   const unsigned char *p = z->text;
@@ -168,7 +170,8 @@ static int read_all(dd_zip *z, dd_error *err) {
   z->text = malloc(z->bytes + 1);
   z->names = malloc(z->bytes + z->n + 1);
   z->list = calloc(z->n + 1, sizeof *z->list);
-  if (!z->text || !z->names || !z->list) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", z->path);
+  if (!z->text || !z->names || !z->list)
+    return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", z->path);
   rc = dd_file_pread_all(z->fd, z->path, z->text, z->bytes, (off_t)z->directory, err);
   return rc ? rc : read_entries(z, err);
 }
@@ -209,6 +212,7 @@ const dd_zip_entry *dd_zip_find(const dd_zip *z, const char *name) {
 int dd_zip_read(dd_zip *z, const dd_zip_entry *e, void *dst, dd_error *err) {
   const int rc = dd_file_pread_all(z->fd, z->path, dst, (size_t)e->n, (off_t)e->at, err);
   if (rc || dd_crc32(0, dst, (size_t)e->n) == e->crc) return rc;
-  return dd_fail(err, DD_E_CORRUPT, "%.600s is damaged: entry %.100s does not match its checksum; save or fetch it again",
-                 z->path, e->name);
+  return dd_fail(err, DD_E_CORRUPT,
+                 "%.600s is damaged: entry %.100s does not match its checksum; save or fetch it again", z->path,
+                 e->name);
 }

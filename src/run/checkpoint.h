@@ -56,8 +56,8 @@ const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c);
 const dd_run_state *dd_checkpoint_state(const dd_checkpoint *c);
 /** 1 when the file holds AdamW's moments too. */
 int dd_checkpoint_has_moments(const dd_checkpoint *c);
-/** Read parameters and, unless NULL, both moments into arrays of layout l, which must be that of the checkpoint's shape;
- *  hashes and the fingerprint of the parameters are verified. */
+/** Read parameters and, unless NULL, both moments into arrays of layout l, which must be that of the checkpoint's
+ *  shape; hashes and the fingerprint of the parameters are verified. */
 int dd_checkpoint_read(dd_checkpoint *c, const dd_layout *l, float *param, float *m, float *v, dd_error *err);
 /** Read parameters, and with m->o.train also the optimizer, into m, which must have the checkpoint's shape; every
  *  tensor's hash is verified, and so is the fingerprint of the parameters. */

@@ -261,8 +261,8 @@ int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err) {
   for (int i = 0; i < d->vocab.size && !status; i++) {
     map[i] = id_of[d->vocab.code[i]];
     if (map[i] == NONE)
-      status = dd_fail(err, DD_E_USAGE, "%s holds the character U+%04X, which the weights do not know: they were trained "
-                       "on a text without it; leave it out or replace it", d->name, (unsigned)d->vocab.code[i]);
+      status = dd_fail(err, DD_E_USAGE, "%s holds the character U+%04X, which the weights do not know: they were "
+                       "trained on a text without it; leave it out or replace it", d->name, (unsigned)d->vocab.code[i]);
   }
   if (!status) {
     map_ids(d->train, d->n_train, map);

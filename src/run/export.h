@@ -1,5 +1,5 @@
-/* `dd-cpu export`: a run in the format of another program. export.c opens the run and has the table of formats; a format
- * is a row there and a function here. */
+/* `dd-cpu export`: a run in the format of another program. export.c opens the run and has the table of formats; a
+ * format is a row there and a function here. */
 #ifndef DD_RUN_EXPORT_H
 #define DD_RUN_EXPORT_H
 #include "formats/bytes.h"

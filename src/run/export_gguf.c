@@ -1,9 +1,9 @@
 /* export --format gguf: a file that llama.cpp runs, architecture gpt2.
  *
  * llama.cpp has no tokenizer of characters or bytes, but that of RWKV takes at every place the longest entry of the
- * vocabulary that fits: where the entries are single characters, or bytes, that is ours. It also is the only one without
- * special tokens; the others make one of our ids the end of text. Its entries are spelled like a string of Python.
- * What llama.cpp does differently: its GELU is the tanh approximation, from a table in half precision. */
+ * vocabulary that fits: where the entries are single characters, or bytes, that is ours. It also is the only one
+ * without special tokens; the others make one of our ids the end of text. Its entries are spelled like a string of
+ * Python. What llama.cpp does differently: its GELU is the tanh approximation, from a table in half precision. */
 #include "formats/gguf.h"
 #include "run/export.h"
 #include "core/file.h"
@@ -92,7 +92,8 @@ int dd_export_gguf(dd_export_job *e, dd_error *err) {
   int there = 0, rc = dd_file_exists(e->out, &there, err);
   if (!rc && there && (!e->s->overwrite || dd_is_dir(e->out)))
     return dd_fail(err, DD_E_USAGE, "%.600s is there already%s; name another --out%s", e->out,
-                   dd_is_dir(e->out) ? ", and a directory" : "", dd_is_dir(e->out) ? "" : ", or replace it with --overwrite");
+                   dd_is_dir(e->out) ? ", and a directory" : "",
+                   dd_is_dir(e->out) ? "" : ", or replace it with --overwrite");
   if (!rc) rc = dd_export_full(e, 0, &l, &flat, err);
   if (rc) return rc;
   dd_gguf_tensor *t = calloc((size_t)l.count, sizeof *t);

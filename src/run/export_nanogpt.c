@@ -202,7 +202,8 @@ static int write_meta(dd_export_job *e, dd_error *err) {
   dd_bytes b = {0};
   char text[8];
   if (v->kind != DD_VOCAB_CHAR) {
-    dd_say(e->cb, DD_WARNING, "nanoGPT's meta.pkl holds characters, and the tokens of this run are none: none was written");
+    dd_say(e->cb, DD_WARNING,
+           "nanoGPT's meta.pkl holds characters, and the tokens of this run are none: none was written");
     return DD_OK;
   }
   dd_pk_begin(&b);
@@ -224,8 +225,10 @@ static int write_meta(dd_export_job *e, dd_error *err) {
   const int rc = dd_export_write(e, "meta.pkl", &b, err);
   dd_bytes_free(&b);
   if (!rc)
-    dd_say(e->cb, DD_INFO, "for nanoGPT's sample.py put meta.pkl into its folder data/%.300s, which the configuration in ckpt.pt "
-                           "names", dataset_of(dd_checkpoint_settings(e->c)));
+    dd_say(e->cb, DD_INFO,
+           "for nanoGPT's sample.py put meta.pkl into its folder data/%.300s, which the configuration in ckpt.pt "
+           "names",
+           dataset_of(dd_checkpoint_settings(e->c)));
   return rc;
 }
 

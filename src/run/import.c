@@ -141,8 +141,10 @@ static int check_head(dd_import *i, const dd_layout *l, const float *wte, float 
     same = memcmp(work, wte, (size_t)t->size * sizeof *wte) == 0;
   }
   return same ? DD_OK
-              : dd_fail(err, DD_E_CORRUPT, "%.600s: %s is not the same as %s; a model whose embedding and output are not "
-                        "tied cannot be trained here", i->path, HEAD, t->name);
+              : dd_fail(err, DD_E_CORRUPT,
+                        "%.600s: %s is not the same as %s; a model whose embedding and output are not "
+                        "tied cannot be trained here",
+                        i->path, HEAD, t->name);
 }
 
 int dd_import_read(dd_import *i, const dd_layout *l, float *flat, dd_error *err) {
@@ -191,8 +193,10 @@ int dd_import_open(const char *path, const dd_callbacks *cb, dd_import **out, dd
   if (dir && dd_import_is_hf(path)) rc = dd_import_hf(i, path, cb, err);
   else if (dir && (exists_in(path, "latest") || exists_in(path, "best"))) rc = dd_import_run(i, path, cb, err);
   else if (dir)
-    rc = dd_fail(err, DD_E_USAGE, "init_from %.600s: this directory has neither a model.safetensors (of Hugging Face) nor "
-                 "a checkpoint of a run; a ckpt.pt is named itself", path);
+    rc = dd_fail(err, DD_E_USAGE,
+                 "init_from %.600s: this directory has neither a model.safetensors (of Hugging Face) nor "
+                 "a checkpoint of a run; a ckpt.pt is named itself",
+                 path);
   else {
     dd_st *st = NULL;
     const int archive = dd_import_is_torch(path);

@@ -22,7 +22,8 @@ void dd_import_close(dd_import *i); /* accepts NULL */
 const dd_shape *dd_import_shape(const dd_import *i);
 /** What its ids mean; NULL when the file does not say. */
 const dd_vocab *dd_import_vocab(const dd_import *i);
-/** Parameters into flat[l->floats]. l: the shape above, but S may be smaller (the first positions are kept), and bias may
- *  be 1 where the file has none (zeros), or 0 where all of them are zero. DD_E_CORRUPT: numbers that are not finite. */
+/** Parameters into flat[l->floats]. l: the shape above, but S may be smaller (the first positions are kept), and bias
+ *  may be 1 where the file has none (zeros), or 0 where all of them are zero. DD_E_CORRUPT: numbers that are not
+ *  finite. */
 int dd_import_read(dd_import *i, const dd_layout *l, float *flat, dd_error *err);
 #endif

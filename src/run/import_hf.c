@@ -90,8 +90,10 @@ static int read_object(const char *dir, const char *name, size_t bytes, size_t e
 static int whole(const json_t *o, const char *dir, const char *key, int64_t most, int64_t *out, dd_error *err) {
   const json_t *v = json_object_get(o, key);
   if (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > most)
-    return dd_fail(err, DD_E_CORRUPT, "%.600s/config.json: %s must be a whole number from 1 to %lld for a model that can "
-                   "be trained here", dir, key, (long long)most);
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%.600s/config.json: %s must be a whole number from 1 to %lld for a model that can "
+                   "be trained here",
+                   dir, key, (long long)most);
   *out = json_integer_value(v);
   return DD_OK;
 }
@@ -190,12 +192,14 @@ static int open_shards(hf_model *h, const char *dir, dd_error *err) {
     return rc;
   }
   json_t *map = json_object_get(index, "weight_map");
-  if (!json_object_size(map)) rc = dd_fail(err, DD_E_CORRUPT, "%.600s/" INDEX " has no weight_map; fetch it again", dir);
+  if (!json_object_size(map))
+    rc = dd_fail(err, DD_E_CORRUPT, "%.600s/" INDEX " has no weight_map; fetch it again", dir);
   json_object_foreach(map, key, value) {
     const char *name = json_string_value(value);
     if (rc) break;
     if (!name || !*name || strchr(name, '/') || strlen(name) > 255)
-      rc = dd_fail(err, DD_E_CORRUPT, "%.600s/" INDEX " names something that is no file beside it; fetch it again", dir);
+      rc =
+          dd_fail(err, DD_E_CORRUPT, "%.600s/" INDEX " names something that is no file beside it; fetch it again", dir);
     else if (!json_object_get(files, name)) {
       rc = open_shard(h, dir, name, err);
       if (!rc && json_object_set_new(files, name, json_true()))

@@ -46,7 +46,9 @@ static const char *name_of(void *self, size_t i) {
   return i < f->n ? f->list[i].name : NULL;
 }
 
-static int by_name(const void *a, const void *b) { return strcmp(((const torch_tensor *)a)->name, ((const torch_tensor *)b)->name); }
+static int by_name(const void *a, const void *b) {
+  return strcmp(((const torch_tensor *)a)->name, ((const torch_tensor *)b)->name);
+}
 
 static const torch_tensor *tensor_of(const torch_file *f, const char *name) {
   torch_tensor key;
@@ -64,8 +66,8 @@ static int read_one(void *self, const char *name, float *out, int64_t n, dd_erro
   torch_file *f = self;
   const torch_tensor *t = tensor_of(f, name);
   if (t->dtype != DD_F32 && t->dtype != DD_F16 && t->dtype != DD_BF16)
-    return dd_fail(err, DD_E_CORRUPT, "%.600s: tensor %s is of another type than float32, float16 and bfloat16", f->path,
-                   name);
+    return dd_fail(err, DD_E_CORRUPT, "%.600s: tensor %s is of another type than float32, float16 and bfloat16",
+                   f->path, name);
   unsigned char *all = malloc(t->storage->n ? (size_t)t->storage->n : 1);
   int rc = all ? dd_zip_read(f->zip, t->storage, all, err)
                : dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", f->path);
@@ -154,8 +156,8 @@ static int read_tensor(const torch_file *f, const value *v, torch_tensor *t) {
 }
 
 static int corrupt(const torch_file *f, const char *what, dd_error *err) {
-  return dd_fail(err, DD_E_CORRUPT, "%.600s is no checkpoint of nanoGPT that can be read here: %s; save it again", f->path,
-                 what);
+  return dd_fail(err, DD_E_CORRUPT, "%.600s is no checkpoint of nanoGPT that can be read here: %s; save it again",
+                 f->path, what);
 }
 
 static int read_state(torch_file *f, const value *model, dd_error *err) {
@@ -197,8 +199,10 @@ static int whole(const torch_file *f, const value *args, const char *key, int64_
                  dd_error *err) {
   const value *v = dd_pickle_get(args, key);
   if (!v || (v->kind != DD_PICKLE_INT && v->kind != DD_PICKLE_BOOL) || v->integer < least || v->integer > most)
-    return dd_fail(err, DD_E_CORRUPT, "%.600s: %s in model_args must be a number from %lld to %lld for a model that can be "
-                   "trained here", f->path, key, (long long)least, (long long)most);
+    return dd_fail(err, DD_E_CORRUPT,
+                   "%.600s: %s in model_args must be a number from %lld to %lld for a model that can be "
+                   "trained here",
+                   f->path, key, (long long)least, (long long)most);
   *out = v->integer;
   return DD_OK;
 }
@@ -207,7 +211,8 @@ static int read_args(const torch_file *f, const value *args, dd_shape *s, dd_err
   int64_t bias = 0;
   int rc;
   if ((rc = whole(f, args, "n_layer", 1, 4096, &s->L, err)) || (rc = whole(f, args, "n_head", 1, 4096, &s->H, err)) ||
-      (rc = whole(f, args, "n_embd", 1, 65536, &s->C, err)) || (rc = whole(f, args, "block_size", 1, 65536, &s->S, err)) ||
+      (rc = whole(f, args, "n_embd", 1, 65536, &s->C, err)) ||
+      (rc = whole(f, args, "block_size", 1, 65536, &s->S, err)) ||
       (rc = whole(f, args, "vocab_size", 1, DD_VOCAB_MAX, &s->V, err)) ||
       (rc = whole(f, args, "bias", 0, 1, &bias, err)))
     return rc;
@@ -265,7 +270,8 @@ int dd_import_torch(dd_import *i, const char *path, dd_error *err) {
 int dd_import_is_torch(const char *path) {
   unsigned char head[4] = {0};
   const int fd = dd_fs()->open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK, 0);
-  const int is = fd >= 0 && dd_fs()->pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && dd_zip_is(head, sizeof head);
+  const int is =
+      fd >= 0 && dd_fs()->pread(fd, head, sizeof head, 0) == (ssize_t)sizeof head && dd_zip_is(head, sizeof head);
   if (fd >= 0) dd_fs()->close(fd);
   return is;
 }

@@ -65,8 +65,10 @@ int dd_job_init_weights(dd_job *j, dd_error *err) {
   dd_model_fingerprint(j->m, hex);
   if (!*hex) return dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
   if (*j->state.init_hash && strcmp(hex, j->state.init_hash) != 0)
-    return dd_fail(err, DD_E_CORRUPT, "the weights of %.600s are no longer those this run began with (fingerprint %s, the "
-                   "run has %s)", j->s->init_from, hex, j->state.init_hash);
+    return dd_fail(err, DD_E_CORRUPT,
+                   "the weights of %.600s are no longer those this run began with (fingerprint %s, the "
+                   "run has %s)",
+                   j->s->init_from, hex, j->state.init_hash);
   snprintf(j->state.init_hash, sizeof j->state.init_hash, "%s", hex);
   return DD_OK;
 }

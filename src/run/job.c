@@ -344,9 +344,10 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,
          (long long)j->data->n_train, (long long)j->data->n_val, j->data->vocab_size);
   if (j->symbols && j->symbols < j->data->vocab_size)
-    return dd_fail(err, DD_E_USAGE, "%s has ids up to %d, but the model that --init-from names knows %lld symbols; encode "
-                   "the text with the tokenizer of that model", j->data->name, j->data->vocab_size - 1,
-                   (long long)j->symbols);
+    return dd_fail(err, DD_E_USAGE,
+                   "%s has ids up to %d, but the model that --init-from names knows %lld symbols; encode "
+                   "the text with the tokenizer of that model",
+                   j->data->name, j->data->vocab_size - 1, (long long)j->symbols);
   if (j->init && !vocab)
     dd_say(j->cb, DD_WARNING, "%.600s does not say what its ids mean: those of %s are taken to mean the same",
            j->s->init_from, j->data->name);

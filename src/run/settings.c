@@ -390,8 +390,8 @@ int dd_settings_set(dd_settings *s, const char *key, const char *value, dd_error
     for (int i = 0; i < COUNT(hub); i++) {
       if (strcmp(value, hub[i])) continue;
       return dd_fail(err, DD_E_USAGE, "init_from %s: weights are not downloaded; fetch them (huggingface-cli download "
-                     "openai-community/%s --local-dir %s) and name the directory: --init-from ./%s", value, value, value,
-                     value);
+                     "openai-community/%s --local-dir %s) and name the directory: --init-from ./%s", value, value,
+                     value, value);
     }
   }
   if (same_name(key, "dataset") && !strcmp(value, "shakespeare_char")) value = "shakespeare";

@@ -1,4 +1,4 @@
-"""The gguf package (of llama.cpp's authors) reads every tensor and every entry of what `export --format gguf` writes."""
+"""The gguf package, of llama.cpp's authors, reads every tensor and entry of what `export --format gguf` writes."""
 from common import TINY, check, dd, finish, need, start, write_text
 
 gguf, numpy, safetensors = need("gguf", "numpy", "safetensors.numpy")
@@ -16,8 +16,8 @@ for name, more in (("plain", ()), ("bias", ("--bias",)), ("bytes", ("--tokenizer
     weights = safetensors.load_file(f"{name}/ckpt-0000030.safetensors")
     V = weights["transformer.wte.weight"].shape[0]
     want = {"general.architecture": "gpt2", "gpt2.context_length": 32, "gpt2.embedding_length": 32,
-            "gpt2.feed_forward_length": 128, "gpt2.block_count": 2, "gpt2.attention.head_count": 2, "gpt2.vocab_size": V,
-            "general.name": name, "tokenizer.ggml.model": "rwkv"}
+            "gpt2.feed_forward_length": 128, "gpt2.block_count": 2, "gpt2.attention.head_count": 2,
+            "gpt2.vocab_size": V, "general.name": name, "tokenizer.ggml.model": "rwkv"}
     for key, value in want.items():
         check(f"{name} {key}", field.get(key) == value, repr(field.get(key)))
     check(f"{name} epsilon", abs(field["gpt2.attention.layer_norm_epsilon"] - 1e-5) < 1e-10)
@@ -36,9 +36,11 @@ for name, more in (("plain", ()), ("bias", ("--bias",)), ("bytes", ("--tokenizer
         check(f"{t.name} is float32", t.tensor_type == gguf.GGMLQuantizationType.F32)
         if ours in weights:
             seen += 1
-            check(f"{name} {t.name}", t.data.shape == weights[ours].shape and t.data.tobytes() == weights[ours].tobytes())
+            w = weights[ours]
+            check(f"{name} {t.name}", t.data.shape == w.shape and t.data.tobytes() == w.tobytes())
         else:
             check(f"{name} {t.name} is zero", parts[-1] == "bias" and not t.data.any())
-    check("all tensors", seen == sum(not k.startswith("optim.") for k in weights) and len(reader.tensors) == 2 + 2 * 12 + 2)
+    ours = [k for k in weights if not k.startswith("optim.")]
+    check("all tensors", seen == len(ours) and len(reader.tensors) == 2 + 2 * 12 + 2)
 dd("export", "plain", "--format", "gguf", "-o", "plain.gguf", rc=2, text="--overwrite")
 finish()

@@ -35,7 +35,8 @@ def log_softmax(x):
 
 write_text("text", "abcdefgh.,\"\\\té€\u4e2d\U0001f600")
 content = open("text", encoding="utf-8", newline="").read()
-for name, more in (("plain", ("--lr", "3e-3")), ("bias", ("--bias", "--n-layer", "3")), ("bytes", ("--tokenizer", "byte"))):
+KINDS = {"plain": ("--lr", "3e-3"), "bias": ("--bias", "--n-layer", "3"), "bytes": ("--tokenizer", "byte")}
+for name, more in KINDS.items():
     dd("train", *TINY, *more, "--max-iters", "200", "--block-size", "64", "--data", "text", "-o", name)
     dd("export", name, "--format", "gguf", "--checkpoint", "latest", "-o", f"{name}.gguf")
     server = Server(f"{name}.gguf", 64)

@@ -1,5 +1,6 @@
-"""A model with nanoGPT's semantics, written down here from their description, loads what `export --format nanogpt`
-writes, with strict names, and has the same logits; `train --init-from` reads what such a model saves with torch.save."""
+"""A model with nanoGPT's semantics, written down here from their description, loads what `export --format
+nanogpt` writes, with strict names, and has the same logits; `train --init-from` reads what such a model saves with
+torch.save."""
 import pickle
 from common import TINY, check, dd, far, finish, logits, need, start, write_text
 
@@ -118,8 +119,8 @@ for name, more in (("plain", ()), ("bias", ("--bias",))):
     for prefix in ("", "_orig_mod."):
         torch.save({**c, "model": {prefix + k: v for k, v in model.state_dict().items()},
                     "optimizer": optimizer.state_dict(), "best_val_loss": torch.tensor(1.5)}, f"{name}.pt")
-        dd("train", "-q", "-t", "1", "--data", "text", "--batch-size", "2", "--max-iters", "1", "--lr", "0", "--min-lr", "0",
-           "--warmup-iters", "0", "--init-from", f"{name}.pt", "-o", f"{name}.in", "--overwrite")
+        dd("train", "-q", "-t", "1", "--data", "text", "--batch-size", "2", "--max-iters", "1", "--lr", "0",
+           "--min-lr", "0", "--warmup-iters", "0", "--init-from", f"{name}.pt", "-o", f"{name}.in", "--overwrite")
         check(f"logits of {name} read back", far(theirs(model, ids), logits(f"{name}.in", ids)) <= 1e-5)
         got = safetensors.load_file(f"{name}.in/ckpt-0000001.safetensors")
         check("equal weights", all(torch.equal(got[k], v) for k, v in model.state_dict().items() if k in got) and

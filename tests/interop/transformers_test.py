@@ -53,8 +53,8 @@ check("logits of bytes", far(theirs(load("bytes.hf"), ids[:32]), logits("bytes",
 # ---- in: a random GPT-2 ----
 V, S = 211, 40
 write_tokens("tokens", V)
-config = transformers.GPT2Config(n_layer=3, n_head=3, n_embd=48, n_positions=S, vocab_size=V, activation_function="gelu",
-                                 bos_token_id=None, eos_token_id=None)
+config = transformers.GPT2Config(n_layer=3, n_head=3, n_embd=48, n_positions=S, vocab_size=V, bos_token_id=None,
+                                 eos_token_id=None, activation_function="gelu")
 model = transformers.GPT2LMHeadModel(config)
 with torch.no_grad():
     for p in model.parameters():
@@ -105,14 +105,15 @@ check("cropped", far(theirs(model, ids[:16]), logits("crop", ids[:16])) <= 1e-5)
 dd("train", *KEEP, "--init-from", "random", "--block-size", "41", "-o", "x", rc=2, text="40 or less")
 
 # Fine-tuning lowers the loss, goes on after a stop, and a resume has the weights of its own.
-FINE = ("-q", "-t", "1", "--data", "tokens", "--batch-size", "4", "--lr", "1e-3", "--eval-interval", "20", "--warmup-iters",
-        "0", "--min-lr", "1e-4", "--init-from", "random", "--dropout", "0")
+FINE = ("-q", "-t", "1", "--data", "tokens", "--batch-size", "4", "--lr", "1e-3", "--eval-interval", "20",
+        "--warmup-iters", "0", "--min-lr", "1e-4", "--init-from", "random", "--dropout", "0")
 dd("train", *FINE, "--max-iters", "40", "-o", "fine")
 losses = [json.loads(line) for line in open("fine/metrics.jsonl")]
 losses = [r["val_loss"] for r in losses if r["type"] == "eval"]
 check("fine-tuning lowers the loss", losses[-1] < losses[0] - 0.5, str(losses))
 dd("train", "-q", "--resume", "-o", "fine", "--max-iters", "60")
-dd("train", "-q", "--resume", "-o", "fine", "--max-iters", "61", "--init-from", "random", rc=2, text="exclude each other")
+dd("train", "-q", "--resume", "-o", "fine", "--max-iters", "61", "--init-from", "random", rc=2,
+   text="exclude each other")
 
 # ---- what does not fit is refused with a sentence ----
 dd("train", *KEEP, "--init-from", "random", "--n-layer", "2", "-o", "x", rc=2, text="n_layer")
@@ -134,7 +135,8 @@ def changed(name, **keys):
 
 for key, value in (("model_type", "gpt_neo"), ("activation_function", "relu"), ("layer_norm_epsilon", 1e-6),
                    ("n_inner", 100), ("scale_attn_weights", False), ("scale_attn_by_inverse_layer_idx", True),
-                   ("add_cross_attention", True), ("n_head", 5), ("n_layer", 0), ("vocab_size", 70000), ("n_embd", "a")):
+                   ("add_cross_attention", True), ("n_head", 5), ("n_layer", 0), ("vocab_size", 70000),
+                   ("n_embd", "a")):
     dd("train", *KEEP, "--init-from", changed(key, **{key: value}), "-o", "x", rc=4, text=key)
 for key, value in (("n_layer", 4), ("n_layer", 2), ("n_embd", 96), ("n_positions", 41), ("vocab_size", 212)):
     dd("train", *KEEP, "--init-from", changed(key, **{key: value}), "-o", "x", rc=4, text="tensor")
