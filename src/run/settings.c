@@ -384,8 +384,9 @@ static int set_schedule(dd_settings *s, const char *value, const char *colon, dd
 
 int dd_settings_set(dd_settings *s, const char *key, const char *value, dd_error *err) {
   if (same_name(key, "init_from")) { /* nanoGPT says --resume like that, too */
-    if (!strcmp(value, "scratch")) value = "";
-    if (!strcmp(value, "resume")) value = "true", key = "resume";
+    const bool scratch = !strcmp(value, "scratch");
+    if (scratch) dd_settings_reset(s, DD_SETTING_init_from);
+    if (scratch || !strcmp(value, "resume")) value = scratch ? "false" : "true", key = "resume";
     static const char *const hub[] = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"}; /* nanoGPT's names */
     for (int i = 0; i < COUNT(hub); i++) {
       if (strcmp(value, hub[i])) continue;
