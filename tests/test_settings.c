@@ -99,7 +99,7 @@ static void test_defaults(void **state) {
     {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"}, {"repeats", "0"}, {"quick", "false"},
     {"peers", "auto"}, {"json", ""}, {"compare", ""}, {"run", ""},
     {"checkpoint", "best"}, {"prompt", "\n"}, {"max_new_tokens", "500"}, {"temperature", "0.8"}, {"top_k", "200"},
-    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}};
+    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}, {"init_from", ""}, {"export_format", "hf"}};
   dd_settings *s = fresh();
   assert_int_equal(COUNT(expected), DD_SETTING_COUNT);
   for (int i = 0; i < COUNT(expected); i++) assert_value(s, expected[i][0], expected[i][1]);
@@ -255,7 +255,7 @@ static void test_names(void **state) {
   assert_true(s->resume);
   set_ok(s, "init-from", "scratch");
   assert_false(s->resume);
-  set_bad(s, "init_from", "gpt2-xl", "scratch or resume");
+  set_bad(s, "init_from", "gpt2-xl", "--init-from ./gpt2-xl");
   assert_string_equal(s->ignored, "");
   static const char *const ignored[] = {"device", "dtype", "compile", "backend", "wandb_log", "wandb-project",
                                         "always_save_checkpoint"};
@@ -537,7 +537,7 @@ static void test_config_bad(void **state) {
     {"prompt = '''a'''", "three quotes"}, {"prompt = 'a' 'b'", "only strings"}, {"prompt = 'a' + 'b'", "only strings"},
     {"prompt = f'a'", "only strings"}, {"bias = Truely", "only strings"}, {"n_layer = [6]", "only strings"},
     {"n_layer = 2.5", "n_layer must be"}, {"n_layr = 3", "did you mean 'n_layer'?"}, {"n_layr = None", "n_layr"},
-    {"preset = 'huge'", "preset must be"}, {"init_from = 'gpt2'", "scratch or resume"},
+    {"preset = 'huge'", "preset must be"}, {"init_from = 'gpt2'", "not downloaded"},
     {"n_layer = 0", "n_layer must be"},
   };
   for (int i = 0; i < COUNT(bad); i++) {
