@@ -246,6 +246,14 @@ typedef struct dd_verify_result {
   int64_t reserved[8]; /**< 0 */
 } dd_verify_result;
 
+/** What `export` wrote. */
+typedef struct dd_export_result {
+  int64_t files;       /**< written */
+  int64_t bytes;       /**< of all of them */
+  char path[4096];     /**< file or directory */
+  int64_t reserved[8]; /**< 0 */
+} dd_export_result;
+
 /** How a study ended. */
 typedef struct dd_compare_result {
   int64_t cells;       /**< runs of the grid, of this shard */
@@ -292,6 +300,10 @@ DD_API int dd_verify(const dd_settings *s, const dd_callbacks *cb, dd_verify_res
  *  (see dd_verify). A file that is damaged or of no known kind is told as a warning and makes the result its status;
  *  the others are still described. */
 DD_API int dd_inspect(const dd_settings *s, const dd_callbacks *cb, dd_error *err);
+/** Write run directory or checkpoint `s.run` in the format `s.export_format` of another program to `s.out`: a directory,
+ *  made when there is none (hf, nanogpt), or a file (gguf). Files that are there already are DD_E_USAGE without
+ *  `s.overwrite`. What the format cannot hold is told as a warning. */
+DD_API int dd_export(const dd_settings *s, const dd_callbacks *cb, dd_export_result *out, dd_error *err);
 
 /** Version of the library: "0.1.0". */
 DD_API const char *dd_version(void);

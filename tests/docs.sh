@@ -123,7 +123,7 @@ says 'dd-cpu train --schedule=co' 'cosine'
 says 'dd-cpu train --schedule ste' 'steps:'
 says 'dd-cpu train --schedule table:ra' 'rates.csv'
 says 'dd-cpu train --schedule=table:ra' 'rates.csv'
-says 'dd-cpu train --preset ' 'gpt2 paper small tiny'
+says 'dd-cpu train --preset ' 'gpt2 nanogpt paper small tiny'
 says 'dd-cpu bench --preset paper,s' 'paper,small'
 says 'dd-cpu bench --preset=paper,s' 'paper,small'
 says 'dd-cpu bench sc' 'scaling schedules'
@@ -192,7 +192,7 @@ dd-cpu tra|train
 dd-cpu sam|sample
 dd-cpu train --schedule co|cosine
 dd-cpu train --schedule=co|cosine
-dd-cpu train --preset |gpt2 paper small tiny
+dd-cpu train --preset |gpt2 nanogpt paper small tiny
 dd-cpu compare --schedules fixed,co|cosine
 dd-cpu sample x --weights |bf16 f32 int8
 dd-cpu train --config bo|book.txt
@@ -221,7 +221,7 @@ if command -v fish >/dev/null; then
   says() { is "fish: $1" "$2" "$(answers "$1")"; }
   says 'dd-cpu tra' 'train'
   says 'dd-cpu train --schedule cosi' 'cosine'
-  says 'dd-cpu train --preset ' 'gpt2 paper small tiny'
+  says 'dd-cpu train --preset ' 'gpt2 nanogpt paper small tiny'
   says 'dd-cpu compare --schedules fixed,cosi' 'fixed,cosine'
   says 'dd-cpu sample x --weights ' 'bf16 f32 int8'
   says 'dd-cpu train --config boo' 'book.txt'

@@ -71,7 +71,7 @@ static void test_config_bad(void **state) {
     {"prompt = '''a'''", "three quotes"}, {"prompt = 'a' 'b'", "only strings"}, {"prompt = 'a' + 'b'", "only strings"},
     {"prompt = f'a'", "only strings"}, {"bias = Truely", "only strings"}, {"n_layer = [6]", "only strings"},
     {"n_layer = 2.5", "n_layer must be"}, {"n_layr = 3", "did you mean 'n_layer'?"}, {"n_layr = None", "n_layr"},
-    {"preset = 'huge'", "preset must be"}, {"init_from = 'gpt2'", "scratch or resume"},
+    {"preset = 'huge'", "preset must be"}, {"init_from = 'gpt2'", "not downloaded"},
     {"n_layer = 0", "n_layer must be"},
   };
   for (int i = 0; i < COUNT(bad); i++) {

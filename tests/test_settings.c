@@ -47,8 +47,7 @@ static void test_defaults(void **state) {
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
     {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"files", ""}, {"on_nan", "stop"},
     {"outlier_sigma", "0"}, {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"},
-    {"keep_checkpoints", "2"},
-    {"log_interval", "10"},
+    {"keep_checkpoints", "2"}, {"log_interval", "10"},
     {"train_fraction", "1"}, {"schedules", "fixed,linear,exponential,cosine,val-loss"}, {"seeds", "8"}, {"grid", ""},
     {"jobs", "0"}, {"shard", ""}, {"baseline", ""}, {"study", ""}, {"format", "html"}, {"plots", ""},
     {"tensorboard", "false"}, {"dry_run", "false"}, {"sample_chars", "0"},
@@ -57,7 +56,7 @@ static void test_defaults(void **state) {
     {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"}, {"repeats", "0"}, {"quick", "false"},
     {"peers", "auto"}, {"json", ""}, {"compare", ""}, {"run", ""},
     {"checkpoint", "best"}, {"prompt", "\n"}, {"max_new_tokens", "500"}, {"temperature", "0.8"}, {"top_k", "200"},
-    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}};
+    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}, {"init_from", ""}, {"export_format", "hf"}};
   dd_settings *s = fresh();
   assert_int_equal(COUNT(expected), DD_SETTING_COUNT);
   for (int i = 0; i < COUNT(expected); i++) assert_value(s, expected[i][0], expected[i][1]);
@@ -213,7 +212,7 @@ static void test_names(void **state) {
   assert_true(s->resume);
   set_ok(s, "init-from", "scratch");
   assert_false(s->resume);
-  set_bad(s, "init_from", "gpt2-xl", "scratch or resume");
+  set_bad(s, "init_from", "gpt2-xl", "--init-from ./gpt2-xl");
   assert_string_equal(s->ignored, "");
   static const char *const ignored[] = {"device", "dtype", "compile", "backend", "wandb_log", "wandb-project",
                                         "always_save_checkpoint"};
@@ -256,9 +255,7 @@ static void test_presets(void **state) {
     }
     assert_int_equal(dd_settings_check(s, &err), DD_OK);
   }
-  assert_true(!s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 40 && s->dropout == 0);
-  set_ok(s, "preset", "gpt2");
-  assert_true(s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 8 && s->max_iters == 600000);
+  assert_true(!s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 40 && s->max_iters == 600000);
   set_ok(s, "preset", "small");
   assert_true(!s->bias && s->n_layer == 4 && s->n_embd == 128 && s->block_size == 64 && s->batch_size == 12);
   assert_true(s->dropout == 0 && s->max_iters == 2000 && s->gradient_accumulation_steps == 1);
@@ -427,8 +424,6 @@ static void test_json_input(void **state) {
   json_decref(o);
   dd_settings_destroy(s);
 }
-
-/* ---- config files ---- */
 
 int main(void) {
   const struct CMUnitTest tests[] = {

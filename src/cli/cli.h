@@ -82,6 +82,9 @@ int dd_cli_verify(dd_cli *cli, const dd_callbacks *cb, dd_error *err);
 /** `dd-cpu inspect`: a heading and lines per file, or with --json one object of all. */
 int dd_cli_inspect(dd_cli *cli, dd_callbacks *cb, dd_error *err);
 
+/* ---- export.c ---- */
+int dd_cli_export(dd_cli *cli, const dd_callbacks *cb, dd_error *err);
+
 /* ---- draw.c ---- */
 /** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille or ASCII), each ended by a line feed;
  *  out holds rows * (3 * cols + 1) + 1 bytes. */

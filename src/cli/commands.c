@@ -200,6 +200,9 @@ static void echo_settings(dd_cli *cli) {
            "preset %s: %lld layers, %lld heads, %lld channels, context %lld, batch %s%lld, %lld iterations",
            dd_settings_choice(s, DD_SETTING_preset), (long long)s->n_layer, (long long)s->n_head, (long long)s->n_embd,
            (long long)s->block_size, parts, (long long)s->batch_size, (long long)s->max_iters);
+  if (*s->init_from) /* the shape is that of the file */
+    snprintf(line, sizeof line, "batch %s%lld, %lld iterations", parts, (long long)s->batch_size,
+             (long long)s->max_iters);
   if (!s->resume) dd_progress_message(&cli->progress, DD_INFO, line);
   list_settings(cli, s->resume ? "given:" : "changed:", s->resume ? NULL : plain);
   if (*s->ignored) {
@@ -353,6 +356,14 @@ static int run_prepare(dd_cli *cli, dd_error *err) {
   return rc;
 }
 
+static int run_export(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  const int rc = need_run(cli, err);
+  if (rc) return rc;
+  dd_signals_catch();
+  return dd_cli_export(cli, &cb, err);
+}
+
 static int run_info(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   cb.message = on_info;
@@ -469,6 +480,7 @@ static const char *const train_examples[] = {
   "train --schedule linear --dropout 0.2 --dropout-final 0.05 -o runs/linear",
   "train --schedule val-loss --data book.txt -t 16",
   "train --resume -o runs/linear",
+  "train --init-from ./gpt2 --data tokens --lr 3e-5 --warmup-iters 0   # fine-tune",
   "train --config train_shakespeare_char.py --n_layer=4", NULL};
 static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linear --data other.txt --json",
                                             "eval runs/linear --weights int8", NULL};
@@ -484,6 +496,10 @@ static const char *const inspect_examples[] = {
   "inspect --json runs/linear/metrics.jsonl", NULL};
 static const char *const prepare_examples[] = {
   "prepare book.txt -o data/book", "prepare tokens.npy -o data/mine     # or a directory of nanoGPT or llm.c", NULL};
+static const char *const export_examples[] = {
+  "export runs/linear --format hf -o model         # transformers: from_pretrained('model')",
+  "export runs/linear --format nanogpt -o nano     # nanoGPT: sample.py --out_dir=nano",
+  "export runs/linear --format gguf -o linear.gguf # llama.cpp", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
 static const char *const compare_examples[] = {
@@ -518,8 +534,10 @@ static const dd_command commands[] = {
    verify_examples, 0},
   {"inspect", "say what files are and what is in them", DD_USE_INSPECT, "FILE", DD_SETTING_files, run_inspect,
    inspect_examples, '\n'},
-  {"prepare", "turn a text or token files into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT",
+  {"prepare", "turn text or token files into train.bin, val.bin, meta.json", DD_USE_PREPARE, "TEXT",
    DD_SETTING_data, run_prepare, prepare_examples, 0},
+  {"export", "write a run in the format of another program", DD_USE_EXPORT, "RUN", DD_SETTING_run, run_export,
+   export_examples, 0},
   {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,
    dd_cli_schedules, schedules_examples, 0},
   {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, 0},

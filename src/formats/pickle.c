@@ -30,10 +30,12 @@ struct dd_pickle {
   size_t spelled_n;
   int protocol;
   int rc;
+  bool torch; /* names of torch are understood */
 };
 
 const char *dd_pickle_kind_name(dd_pickle_kind kind) {
-  static const char *const names[] = {"None", "bool", "int", "float", "str", "bytes", "list", "tuple", "dict"};
+  static const char *const names[] = {"None", "bool", "int", "float", "str", "bytes", "list", "tuple", "dict",
+                                      "global", "call", "persistent"};
   return names[kind];
 }
 
@@ -369,6 +371,48 @@ static bool stop(dd_pickle *s) {
   return s->root != NULL;
 }
 
+/* The names that torch.save uses for tensors and dicts of them. */
+static const char *const torch_names[] = {
+    "collections\nOrderedDict", "torch._utils\n_rebuild_tensor_v2", "torch._utils\n_rebuild_parameter",
+    "torch\nFloatStorage", "torch\nHalfStorage", "torch\nBFloat16Storage", "torch\nDoubleStorage", "torch\nLongStorage",
+    "torch\nIntStorage", "torch\nShortStorage", "torch\nCharStorage", "torch\nByteStorage", "torch\nBoolStorage"};
+
+static bool push_global(dd_pickle *s) {
+  const char *module, *name;
+  size_t n, m;
+  if (!line(s, &module, &n) || !line(s, &name, &m)) return false;
+  for (size_t i = 0; i < sizeof torch_names / sizeof *torch_names; i++)
+    if (strlen(torch_names[i]) == n + 1 + m && !memcmp(torch_names[i], module, n + 1 + m))
+      return push_text(s, DD_PICKLE_GLOBAL, module, n + 1 + m);
+  if (!s->rc)
+    s->rc = dd_fail(s->err, DD_E_CORRUPT,
+                    "%.600s names a Python object that is no tensor (at byte %zu), and code in files "
+                    "is never run; save only tensors, numbers and texts",
+                    s->name, (size_t)(s->p - s->begin));
+  return false;
+}
+
+static bool push_call(dd_pickle *s) {
+  static const char ordered[] = "collections\nOrderedDict";
+  if (s->depth - floor_of(s) < 2) return fail(s, "a value is missing");
+  const value *f = s->stack[s->depth - 2], *arguments = s->stack[s->depth - 1];
+  if (f->kind != DD_PICKLE_GLOBAL || arguments->kind != DD_PICKLE_TUPLE) return fail(s, "it calls what is no function");
+  if (f->size != sizeof ordered - 1 || memcmp(f->text, ordered, f->size)) return gather(s, DD_PICKLE_CALL, false, 2);
+  if (arguments->count) return fail(s, "it makes an OrderedDict of something");
+  s->depth -= 2;
+  return push(s, new_value(s, DD_PICKLE_DICT));
+}
+
+static bool torch_step(dd_pickle *s, unsigned char code) {
+  switch (code) {
+  case 'c': return push_global(s);
+  case 'R': return push_call(s);
+  case 'Q': return gather(s, DD_PICKLE_PERSISTENT, false, 1);
+  case 'b': return pop(s) && top(s); /* attributes, such as the version of a state_dict */
+  default: return fail_opcode(s, code);
+  }
+}
+
 static bool step(dd_pickle *s) {
   uint64_t n = 0;
   if (!need(s, 1)) return false;
@@ -422,17 +466,18 @@ static bool step(dd_pickle *s) {
   case 'j': return memo_number(s, 4, false);
   case 0x94: return set_memo(s, s->memoized);
   case '.': return stop(s);
-  default: return fail_opcode(s, code);
+  default: return s->torch ? torch_step(s, code) : fail_opcode(s, code);
   }
 }
 
-int dd_pickle_parse(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err) {
+static int parse(const char *data, size_t n, const char *name, bool torch, dd_pickle **out, dd_error *err) {
   *out = NULL;
   dd_pickle *s = calloc(1, sizeof *s);
   if (!s) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.600s", name);
   s->begin = s->p = (const unsigned char *)data;
   s->end = s->begin + n;
   s->name = name;
+  s->torch = torch;
   s->err = err;
   s->no = (value){.kind = DD_PICKLE_BOOL};
   s->yes = (value){.kind = DD_PICKLE_BOOL, .integer = 1};
@@ -443,6 +488,14 @@ int dd_pickle_parse(const char *data, size_t n, const char *name, dd_pickle **ou
   if (rc) dd_pickle_free(s);
   else *out = s;
   return rc;
+}
+
+int dd_pickle_parse(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err) {
+  return parse(data, n, name, false, out, err);
+}
+
+int dd_pickle_parse_torch(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err) {
+  return parse(data, n, name, true, out, err);
 }
 
 void dd_pickle_free(dd_pickle *s) {

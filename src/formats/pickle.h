@@ -21,7 +21,11 @@ typedef enum dd_pickle_kind {
   DD_PICKLE_DATA, /* bytes */
   DD_PICKLE_LIST,
   DD_PICKLE_TUPLE,
-  DD_PICKLE_DICT
+  DD_PICKLE_DICT,
+  /* Only of dd_pickle_parse_torch; nothing is called or loaded, these values say what would be. */
+  DD_PICKLE_GLOBAL,    /* an object of Python: text is "module\nname" */
+  DD_PICKLE_CALL,      /* item: a GLOBAL, the tuple of its arguments */
+  DD_PICKLE_PERSISTENT /* item: what names an object outside of the pickle */
 } dd_pickle_kind;
 
 typedef struct dd_pickle_value dd_pickle_value;
@@ -42,6 +46,9 @@ typedef struct dd_pickle dd_pickle;
 /** Read data[n], which must stay in place as long as *out. name: of the file, for messages. DD_E_CORRUPT: damaged,
  *  beyond the limits above, or more than data. */
 int dd_pickle_parse(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err);
+/** The same for the pickles of torch.save, which also name classes of tensors and their storages, and functions that
+ *  put them together: a fixed list of these is taken, all other names are refused. An OrderedDict is a DICT. */
+int dd_pickle_parse_torch(const char *data, size_t n, const char *name, dd_pickle **out, dd_error *err);
 void dd_pickle_free(dd_pickle *p); /* accepts NULL */
 /** The value; containers may hold themselves, so do not walk through them without a limit. Lives as long as p. */
 const dd_pickle_value *dd_pickle_root(const dd_pickle *p);

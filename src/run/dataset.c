@@ -279,6 +279,42 @@ int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_tr
   return rc;
 }
 
+static void map_ids(const uint16_t *ids, int64_t n, const uint16_t *map) {
+  uint16_t *own = (uint16_t *)(uintptr_t)ids; /* they are d->memory's */
+  for (int64_t i = 0; i < n; i++) own[i] = map[own[i]];
+}
+
+int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err) {
+  enum { CODES = 0x110000, NONE = 0xFFFF };
+  dd_vocab copy = {0};
+  if (dd_vocab_equal(&d->vocab, to)) return DD_OK;
+  if (d->vocab.kind != to->kind || to->kind != DD_VOCAB_CHAR)
+    return dd_fail(err, DD_E_USAGE, "%s has %s tokens, but the weights were trained on %s tokens; pass the text itself",
+                   d->name, dd_vocab_kind_name(d->vocab.kind), dd_vocab_kind_name(to->kind));
+  uint16_t *id_of = malloc(CODES * sizeof *id_of), *map = malloc((size_t)d->vocab.size * sizeof *map);
+  int status = id_of && map ? dd_vocab_copy(&copy, to, err)
+                            : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", d->name);
+  if (!status) memset(id_of, 0xFF, CODES * sizeof *id_of);
+  for (int i = 0; i < to->size && !status; i++) id_of[to->code[i]] = (uint16_t)i;
+  for (int i = 0; i < d->vocab.size && !status; i++) {
+    map[i] = id_of[d->vocab.code[i]];
+    if (map[i] == NONE)
+      status = dd_fail(err, DD_E_USAGE, "%s holds the character U+%04X, which the weights do not know: they were "
+                       "trained on a text without it; leave it out or replace it", d->name, (unsigned)d->vocab.code[i]);
+  }
+  if (!status) {
+    map_ids(d->train, d->n_train, map);
+    map_ids(d->val, d->n_val, map);
+    dd_vocab_free(&d->vocab);
+    d->vocab = copy;
+    d->vocab_size = copy.size;
+    status = identify(d, err);
+  } else dd_vocab_free(&copy);
+  free(id_of);
+  free(map);
+  return status;
+}
+
 void dd_dataset_close(dd_dataset *d) {
   if (!d) return;
   dd_vocab_free(&d->vocab);

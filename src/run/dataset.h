@@ -32,6 +32,10 @@ int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_tr
                            int64_t vocab_size, const char *spec, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
 
+/** The same tokens under another vocabulary of the same kind, of which it may use only a part; the hash becomes that of
+ *  the new ids. DD_E_USAGE, and nothing changed: the vocabulary cannot spell the text, or is of another kind. */
+int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err);
+
 /** Where a text of n tokens is cut: int(0.9 n). */
 int64_t dd_split_point(int64_t n);
 

@@ -12,7 +12,7 @@
   X(dd_error)                                                                                                          \
   X(dd_step_record) X(dd_eval_record) X(dd_study_job) X(dd_study_status) X(dd_check_record) X(dd_inspect_record)       \
       X(dd_rate_query) X(dd_callbacks) X(dd_train_result) X(dd_sample_result) X(dd_eval_result) X(dd_verify_result)    \
-          X(dd_compare_result) X(dd_gpt_info) X(dd_tensor_view)
+          X(dd_compare_result) X(dd_export_result) X(dd_gpt_info) X(dd_tensor_view)
 
 size_t dd_struct_size(const char *name) {
   if (strncmp(name, "struct ", 7) == 0) name += 7;

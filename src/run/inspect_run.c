@@ -26,7 +26,7 @@ static void tell_changed(dd_facts *f, const dd_settings *s) {
   json_object_foreach(theirs ? ours : NULL, key, v) {
     const dd_setting *d = dd_setting_find(key);
     const bool matters = d && (d->use & DD_USE_TRAIN) && !(d->use & DD_USE_ONCE) && !dd_setting_is_harmless(d->id);
-    if (matters && !json_equal(v, json_object_get(theirs, key))) json_object_set(changed, key, v);
+    if (matters && !json_equal(v, json_object_get(theirs, key)) && json_object_set(changed, key, v)) f->failed = true;
   }
   if (json_object_size(changed)) dd_fact(f, "changed", json_incref(changed));
   json_decref(ours);
@@ -120,17 +120,19 @@ static void keep(json_t **place, json_t *o) {
   *place = json_incref(o);
 }
 
-static void add_record(summary *m, json_t *o) {
+static int add_record(summary *m, json_t *o) {
   const char *type = json_string_value(json_object_get(o, "type"));
   const json_t *iter = json_object_get(o, "iter");
   if (!type) type = "other";
-  json_object_set_new(m->count, type, json_integer(json_integer_value(json_object_get(m->count, type)) + 1));
+  if (json_object_set_new(m->count, type, json_integer(json_integer_value(json_object_get(m->count, type)) + 1)))
+    return DD_E_RUNTIME;
   if (!strcmp(type, "step")) keep(&m->step, o);
   if (!strcmp(type, "eval")) keep(&m->eval, o);
   if (!strcmp(type, "config")) keep(&m->config, o);
-  if (!json_is_integer(iter)) return;
+  if (!json_is_integer(iter)) return DD_OK;
   if (m->first < 0) m->first = json_integer_value(iter);
   m->last = json_integer_value(iter);
+  return DD_OK;
 }
 
 static int summarize(summary *m, const char *path, const dd_callbacks *cb, dd_error *err) {
@@ -142,11 +144,12 @@ static int summarize(summary *m, const char *path, const dd_callbacks *cb, dd_er
     const char *feed = memchr(text + at, '\n', size - at);
     n = feed ? (size_t)(feed - text) - at : size - at;
     m->lines++;
-    const int one = dd_json_parse(text + at, n, 65536, &o, NULL);
+    int one = dd_json_parse(text + at, n, 65536, &o, NULL);
+    if (!one) {
+      one = add_record(m, o);
+      json_decref(o);
+    } else if (one != DD_E_RUNTIME) m->damaged++;
     if (one == DD_E_RUNTIME) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while reading %.700s", path);
-    else if (one) m->damaged++;
-    else add_record(m, o);
-    if (!one) json_decref(o);
     if (!rc && m->lines % 65536 == 0) rc = dd_check_stop(cb, "reading", path, err);
   }
   free(text);
@@ -195,7 +198,8 @@ int dd_is_safetensors(const dd_probe *p) {
 
 int dd_is_checkpoint(const dd_probe *p) {
   dd_st *st;
-  if (!dd_is_safetensors(p) || dd_st_open(p->path, &st, NULL)) return 0;
+  const int rc = dd_is_safetensors(p) ? dd_st_open(p->path, &st, NULL) : DD_E_CORRUPT;
+  if (rc) return rc == DD_E_RUNTIME; /* out of memory: opening it again tells that */
   const char *format = dd_st_meta(st, "format");
   const int is = format && !strncmp(format, "dd-cpu checkpoint", 17);
   dd_st_close(st);
@@ -228,7 +232,7 @@ int dd_tell_safetensors(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, 
   }
   json_object_foreach((json_t *)dd_st_metadata(st), key, v) {
     const size_t n = json_string_length(v);
-    json_object_set_new(meta, key, n <= 400 ? json_incref(v) : json_sprintf("(%zu bytes)", n));
+    if (json_object_set_new(meta, key, n <= 400 ? json_incref(v) : json_sprintf("(%zu bytes)", n))) f->failed = true;
   }
   dd_fact_int(f, "bytes", (int64_t)p->size);
   dd_fact_int(f, "elements", elements);
@@ -302,16 +306,19 @@ static int tell_checkpoints(const dd_probe *p, dd_facts *f, dd_error *err) {
   size_t n;
   char best[64] = "", latest[64] = "", path[4200];
   int64_t iter;
+  dd_error why = {0};
   int rc = dd_run_checkpoints(p->path, &file, &n, err);
   if (rc) return rc;
-  dd_run_pointer(p->path, "best", best, &iter, NULL);
-  dd_run_pointer(p->path, "latest", latest, &iter, NULL);
+  if (dd_run_pointer(p->path, "best", best, &iter, &why) == DD_E_RUNTIME ||
+      dd_run_pointer(p->path, "latest", latest, &iter, &why) == DD_E_RUNTIME)
+    rc = dd_fail(err, DD_E_RUNTIME, "%s", why.message);
   json_t *table = json_array();
-  for (size_t i = 0; i < n; i++) {
+  for (size_t i = 0; !rc && i < n; i++) {
     dd_checkpoint *c = NULL;
-    dd_error why = {0};
     const bool is_best = !strcmp(file[i].name, best), is_latest = !strcmp(file[i].name, latest);
-    const int one = dd_path_join(path, sizeof path, p->path, file[i].name, &why) || dd_checkpoint_open(path, &c, &why);
+    int one = dd_path_join(path, sizeof path, p->path, file[i].name, &why);
+    if (!one) one = dd_checkpoint_open(path, &c, &why);
+    if (one == DD_E_RUNTIME) rc = dd_fail(err, DD_E_RUNTIME, "%s", why.message); /* says nothing about the file */
     if (!one && i == 0) {
       tell_state(f, c);
       tell_shape(f, dd_checkpoint_shape(c));
@@ -327,10 +334,10 @@ static int tell_checkpoints(const dd_probe *p, dd_facts *f, dd_error *err) {
       f->failed = true;
     dd_checkpoint_close(c);
   }
-  if (n) dd_fact(f, "checkpoints", table);
+  if (n && !rc) dd_fact(f, "checkpoints", table);
   else json_decref(table);
   free(file);
-  return DD_OK;
+  return rc;
 }
 
 int dd_tell_run(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_error *err) {

@@ -6,6 +6,7 @@
 #include "run/dataset.h"
 #include "run/inspect.h"
 #include "run/source.h"
+#include "run/token_dir.h"
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -53,7 +54,8 @@ static int tell_tokens(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, d
     json_t *first = json_array();
     dd_tokens_format_name(l, format);
     dd_tokens_type_name(l, type);
-    for (uint64_t i = 0; i < l->count && i < 16; i++) json_array_append_new(first, json_integer(c->first[i]));
+    for (uint64_t i = 0; i < l->count && i < 16; i++)
+      if (json_array_append_new(first, json_integer(c->first[i]))) f->failed = true;
     dd_fact_text(f, "format", "%s", format);
     dd_fact_text(f, "type", "%s", type);
     dd_fact_int(f, "tokens", (int64_t)l->count);
@@ -89,10 +91,7 @@ int dd_tell_raw(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_error
 
 /* ---- data directories ---- */
 
-int dd_is_data(const dd_probe *p) {
-  char path[4200];
-  return p->is_directory && !dd_path_join(path, sizeof path, p->path, "train.bin", NULL) && dd_is_file(path);
-}
+int dd_is_data(const dd_probe *p) { return p->is_directory && dd_token_dir_is(p->path); }
 
 int dd_tell_data(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_error *err) {
   char spec[4200];
@@ -152,7 +151,8 @@ int dd_tell_pickle(const dd_probe *p, dd_facts *f, const dd_callbacks *cb, dd_er
       json_t *key = k->kind == DD_PICKLE_TEXT ? dd_any_text(k->text, k->size < 60 ? k->size : 60) : NULL;
       char number[32];
       snprintf(number, sizeof number, "%lld", (long long)k->integer);
-      json_object_set_new_nocheck(entries, key ? json_string_value(key) : number, pickle_text(v->item[i + 1]));
+      if (json_object_set_new(entries, key ? json_string_value(key) : number, pickle_text(v->item[i + 1])))
+        f->failed = true;
       json_decref(key);
     }
     if (entries) dd_fact(f, "entries", entries);

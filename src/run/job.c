@@ -90,7 +90,7 @@ static dd_model_options model_options(const dd_job *j) {
                                       .H = s->n_head,
                                       .C = s->n_embd,
                                       .S = s->block_size,
-                                      .V = j->data->vocab_size,
+                                      .V = j->symbols ? j->symbols : j->data->vocab_size,
                                       .bias = s->bias},
                             .B = s->batch_size,
                             .T = s->block_size,
@@ -259,9 +259,10 @@ static void name_run(char id[33]) {
   dd_hash_hex(bits, sizeof bits, id);
 }
 
-void dd_job_begin(dd_job *j) {
-  char run_id[33]; /* a run that goes back to its beginning is the same run */
+int dd_job_begin(dd_job *j, dd_error *err) {
+  char run_id[33], init_hash[33]; /* a run that goes back to its beginning is the same run */
   memcpy(run_id, j->state.run_id, sizeof run_id);
+  memcpy(init_hash, j->state.init_hash, sizeof init_hash);
   j->state = (dd_run_state){.evaluated = -1,
                             .best_val_loss = INFINITY,
                             .best_iter = -1,
@@ -273,8 +274,9 @@ void dd_job_begin(dd_job *j) {
   snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
   snprintf(j->state.run_id, sizeof j->state.run_id, "%s", run_id);
   if (!*run_id) name_run(j->state.run_id);
-  dd_model_init(j->m, j->s->init_std);
+  memcpy(j->state.init_hash, init_hash, sizeof init_hash);
   j->saved = -1;
+  return dd_job_init_weights(j, err);
 }
 
 int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
@@ -290,10 +292,7 @@ int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
 }
 
 static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
-  if (!c) {
-    dd_job_begin(j);
-    return DD_OK;
-  }
+  if (!c) return dd_job_begin(j, err);
   if (dd_checkpoint_state(c)->iter > j->s->max_iters)
     return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
                    (long long)dd_checkpoint_state(c)->iter, (long long)j->s->max_iters);
@@ -330,7 +329,12 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
   else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
     tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
-  const int rc = j->data ? DD_OK : dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  const dd_vocab *vocab = c ? dd_checkpoint_vocab(c) : j->init ? dd_import_vocab(j->init) : NULL;
+  if (!tokenizer && vocab && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(vocab->kind);
+  int rc = j->data ? DD_OK : dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  /* Weights that know what their ids mean get the text in these ids. */
+  if (!rc && vocab && vocab->kind != DD_VOCAB_NUMBER) rc = dd_dataset_recode(j->data, vocab, err);
+  if (rc && c && j->data) rc = DD_OK; /* not the run's text: said below */
   if (rc) return rc;
   j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE     ? DD_TOKENIZER_BYTE
                     : j->data->vocab.kind == DD_VOCAB_NUMBER ? DD_TOKENIZER_NUMBER
@@ -344,6 +348,14 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   if (j->s->train_fraction < 1) j->data->n_train = (int64_t)(j->s->train_fraction * (double)j->data->n_train);
   dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,
          (long long)j->data->n_train, (long long)j->data->n_val, j->data->vocab_size);
+  if (j->symbols && j->symbols < j->data->vocab_size)
+    return dd_fail(err, DD_E_USAGE,
+                   "%s has ids up to %d, but the model that --init-from names knows %lld symbols; encode "
+                   "the text with the tokenizer of that model",
+                   j->data->name, j->data->vocab_size - 1, (long long)j->symbols);
+  if (j->init && !vocab)
+    dd_say(j->cb, DD_WARNING, "%.600s does not say what its ids mean: those of %s are taken to mean the same",
+           j->s->init_from, j->data->name);
   return check_data(j, err);
 }
 
@@ -377,25 +389,30 @@ static void decide_resume(const dd_job *j, dd_settings *given) {
 
 static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
   int rc;
+  if (given->resume && *given->init_from)
+    return dd_fail(err, DD_E_USAGE, "resume and init_from exclude each other: a run that goes on has its own weights");
   if (given->resume) {
     find_out(j, given); /* the run directory first: its checkpoint says what the run is */
     if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, given->strict, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;
   }
+  if (*c) j->symbols = dd_checkpoint_shape(*c)->V;
+  else if ((rc = dd_job_open_init(j, err))) return rc;
   if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, *c, err)) || (rc = open_machine(j, err)) ||
       (rc = open_data(j, *c, err)) || (rc = estimate(j, err)) || given->dry_run)
     return rc;
   /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
   if ((rc = open_buffers(j, err))) return rc;
-  if (given->eval_only || j->in_memory) return start_state(j, *c, err); /* leaves no trace */
+  if (given->eval_only || j->in_memory || !*c) rc = start_state(j, *c, err);
+  if (rc || given->eval_only || j->in_memory) return rc; /* leaves no trace */
   if (!given->resume) {
     if (!*j->s->out) default_out(j->s, j->data->name);
     const unsigned flags = DD_RUN_CREATE | (given->overwrite ? DD_RUN_OVERWRITE : 0);
     if ((rc = dd_rundir_open(j->s->out, flags, &j->dir, err))) return rc;
   }
-  if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) || (rc = start_state(j, *c, err)) ||
-      (rc = dd_metrics_open(j->dir, &j->metrics, err)))
+  if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) ||
+      (*c && (rc = start_state(j, *c, err))) || (rc = dd_metrics_open(j->dir, &j->metrics, err)))
     return rc;
   if (j->s->tensorboard && (rc = dd_events_open(dd_rundir_path(j->dir), j->loaded, &j->events, err))) return rc;
   dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
@@ -411,6 +428,7 @@ static int open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *given, dd
   for (int i = 0; dd_setting_at(i); i++)
     if (dd_setting_at(i)->use & DD_USE_ONCE) dd_settings_reset(j->s, (enum dd_setting_id)i);
   dd_settings_overlay(j->s, given);
+  j->symbols = dd_checkpoint_shape(c)->V;
   if ((rc = dd_settings_check(j->s, err)) || (rc = open_rates(j, c, err)) || (rc = open_machine(j, err)) ||
       (rc = open_data(j, c, err)) || (rc = estimate(j, err)) || (rc = open_buffers(j, err)))
     return rc;
@@ -438,6 +456,7 @@ static int open_job(dd_job *j, const dd_settings *given, dd_error *err) {
     char *const out = j->s->out, *const asked = decided->out;
     find_out(j, given);
     decide_resume(j, decided);
+    if (decided->resume) dd_settings_reset(decided, DD_SETTING_init_from); /* what it began with */
     if (!decided->resume) memcpy(out, asked, sizeof j->s->out); /* named after the text that is found */
   }
   if (!rc) rc = open_all(j, decided ? decided : given, &c, err);
@@ -520,6 +539,7 @@ int dd_job_close(dd_job *j, dd_error *err) {
   free(j->idx);
   free(j->targets);
   dd_model_destroy(j->m);
+  dd_import_close(j->init);
   dd_dataset_close(j->data);
   dd_rates_destroy(j->rates);
   dd_rundir_close(j->dir);

@@ -3,6 +3,7 @@
  * opened. */
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include "run/settings.h"
 #include "run/source.h"
 #include <inttypes.h>
@@ -62,12 +63,16 @@ static int write_ids(const char *dir, const char *file, const uint16_t *ids, int
   return status;
 }
 
-/* Where the tokens came from; hashes of a text. A path need not be UTF-8, JSON must be: such a name is left out. */
+/* A path need not be UTF-8, JSON must be: such a name is left out. 1: out of memory. */
+static int set_name(json_t *o, const char *text) {
+  return dd_utf8_valid(text, strlen(text)) && json_object_set_new(o, "name", json_string(text)) != 0;
+}
+
+/* Where the tokens came from; hashes of a text. */
 static int source_facts(const dd_source *source, const dd_callbacks *cb, json_t **out, dd_error *err) {
   char sha256[65], xxh3[33];
-  json_t *name = json_string(source->spec);
   *out = json_object();
-  int bad = !*out || (name && json_object_set_new(*out, "name", name) != 0);
+  int bad = !*out || set_name(*out, source->spec);
   if (source->text) {
     const int status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err);
     if (status) return status;
@@ -82,13 +87,13 @@ static int source_facts(const dd_source *source, const dd_callbacks *cb, json_t 
 static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, const dd_callbacks *cb,
                       dd_error *err) {
   char path[4200], *text = NULL;
-  json_t *from = NULL, *name = json_string(d->name);
+  json_t *from = NULL;
   int status = dd_path_join(path, sizeof path, dir, "meta.json", err);
   if (!status) status = source_facts(source, cb, &from, err);
   json_t *meta = status ? NULL : json_pack("{s:s, s:I, s:I, s:s, s:O}", "format", "dd-cpu tokens 1", "train_tokens",
                                            (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash,
                                            "source", from);
-  if (!status && (!meta || (name && json_object_set(meta, "name", name)) ||
+  if (!status && (!meta || set_name(meta, d->name) ||
                   (source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence)))))
     status = dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
   if (!status) status = dd_vocab_to_json(&d->vocab, meta, err);
@@ -98,7 +103,6 @@ static int write_meta(const char *dir, const dd_dataset *d, const dd_source *sou
   free(text);
   json_decref(meta);
   json_decref(from);
-  json_decref(name);
   return status;
 }
 

@@ -5,6 +5,7 @@
 #include "run/dataset.h"
 #include "run/evaluate.h"
 #include "run/events.h"
+#include "run/import.h"
 #include "run/rates.h"
 #include "run/rundir.h"
 #include "run/saver.h"
@@ -14,6 +15,8 @@ typedef struct dd_job {
   dd_settings *s; /* effective configuration */
   const dd_callbacks *cb;
   dd_dataset *data;
+  dd_import *init;     /* weights to begin with, until they are read; NULL: none, or drawn from the seed */
+  int64_t symbols;     /* V of the model, at least that of the data; 0: that of the data */
   const dd_kernels *k;
   int threads;
   char tier_why[128], threads_why[128];
@@ -66,7 +69,11 @@ int64_t dd_job_durable(dd_job *j, dd_error *why);
  *  written is told once, kept, and written later. */
 int dd_job_log(dd_job *j, json_t *record, dd_error *err);
 /** The state at the beginning: initial parameters. */
-void dd_job_begin(dd_job *j);
+int dd_job_begin(dd_job *j, dd_error *err);
+/** With --init-from: open it, and take over the shape of its model. The file must be that of the run's beginning when
+ *  the state knows its fingerprint. */
+int dd_job_open_init(dd_job *j, dd_error *err);
+int dd_job_init_weights(dd_job *j, dd_error *err);
 /** Parameters, optimizer and state of a checkpoint. */
 int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err);
 /** Back to the state of j->state.guard.anchor, on disk too; the next iterations draw other batches. */
