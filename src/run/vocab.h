@@ -2,6 +2,7 @@
 #ifndef DD_RUN_VOCAB_H
 #define DD_RUN_VOCAB_H
 #include "core/error.h"
+#include "core/utf8.h"
 #include <jansson.h>
 
 typedef enum dd_vocab_kind {
@@ -22,12 +23,6 @@ typedef struct dd_vocab {
 const char *dd_vocab_kind_name(dd_vocab_kind kind);
 /** Name -> kind; only "char" and "byte" may be asked for, others are DD_E_USAGE. */
 int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err);
-
-/** One code point from s[0..n), n > 0, strict (shortest form, no surrogates, at most U+10FFFF): its length 1..4, or 0
- *  when the bytes are no UTF-8. */
-size_t dd_utf8_decode(const char *s, size_t n, uint32_t *code);
-/** Length 1..4 of the encoding written to out. */
-size_t dd_utf8_encode(uint32_t code, char out[4]);
 
 /** The vocabulary of a text; `source` names the text in errors (DD_E_CORRUPT with the offset of the first bad byte;
  *  DD_E_USAGE above DD_VOCAB_MAX; DD_E_STOPPED when cb, which may be NULL, asks for it). */
