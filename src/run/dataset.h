@@ -26,6 +26,11 @@ typedef struct dd_dataset {
  *  unless the setting was given. A directory whose tokens were made by another tokenizer than the one asked for is
  *  DD_E_USAGE. cb may be NULL. */
 int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err);
+/** The same with the vocabulary for tokenizer gpt2 (shared, may be NULL). A text is split by its characters, as nanoGPT
+ *  does, then each part is encoded. A directory of bare token numbers, such as nanoGPT prepares, gets this vocabulary;
+ *  DD_E_CORRUPT when it has a larger id. */
+int dd_dataset_open_bpe(dd_dataset **out, const char *spec, const char *tokenizer, dd_bpe *bpe,
+                        const dd_callbacks *cb, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
 
 /** Where a text of n tokens is cut: int(0.9 n). */

@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/number.h"
+#include "run/tokenizer.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -320,14 +321,13 @@ static int open_machine(dd_job *j, dd_error *err) {
 
 static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   const int named = c || dd_settings_is_set(j->s, DD_SETTING_data);
-  /* A directory knows how its tokens were made; for a text the run's own vocabulary says it. */
-  const char *tokenizer = NULL;
-  if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
-  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
-    tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
-  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  int rc = dd_dataset_open_for(&j->data, j->s, named ? j->s->data : NULL, c ? dd_checkpoint_vocab(c) : NULL, j->cb,
+                               err);
   if (rc) return rc;
-  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE ? DD_TOKENIZER_BYTE : DD_TOKENIZER_CHAR;
+  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE   ? DD_TOKENIZER_BYTE
+                    : j->data->vocab.kind == DD_VOCAB_GPT2 ? DD_TOKENIZER_GPT2
+                                                           : DD_TOKENIZER_CHAR;
+  dd_settings_resolve_bpe(j->s);
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "cannot continue: %s is not the text this run was trained on (hash %s, the run has %s); "
