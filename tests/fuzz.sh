@@ -1,14 +1,14 @@
 #!/bin/sh
 # Fuzz one target with libFuzzer, addresses and undefined behaviour checked:
 #   fuzz.sh TARGET SECONDS [CORPUS-DIRECTORY]
-# TARGET: safetensors, checkpoint, json, config, args, runs, data or rates; all: each of them for SECONDS.
+# TARGET: safetensors, checkpoint, json, config, args, runs, data, rates or bpe; all: each of them for SECONDS.
 # Needs clang and the program's own requirements. Builds in a directory of its own, which is removed at the end unless
 # DD_FUZZ_BUILD names it. A crashing input is left in the current directory, as libFuzzer does.
 set -eu
 target=${1:?usage: fuzz.sh TARGET SECONDS [CORPUS-DIRECTORY]}
 seconds=${2:?usage: fuzz.sh TARGET SECONDS [CORPUS-DIRECTORY]}
 src=$(cd "$(dirname "$0")/.." && pwd)
-all='safetensors checkpoint json config args runs data rates'
+all='safetensors checkpoint json config args runs data rates bpe'
 [ "$target" = all ] || all=$target
 build=${DD_FUZZ_BUILD:-}
 if [ -z "$build" ]; then
