@@ -65,7 +65,7 @@ static inline char *vocab_json(char *out) {
 
 /* tokenizer.json; pairs: merges as lists of two. */
 static inline char *tokenizer_json(char *out, int pairs) {
-  out += sprintf(out, "{\"version\":\"1.0\",\"added_tokens\":[{\"id\":%d,\"content\":\"<|endoftext|>\",\"special\":true}],"
+  out += sprintf(out, "{\"added_tokens\":[{\"id\":%d,\"content\":\"<|endoftext|>\",\"special\":true}],"
                       "\"normalizer\":null,\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"
                       "\"model\":{\"type\":\"BPE\",\"dropout\":null,\"unk_token\":null,\"vocab\":", IDS - 1);
   out = vocab_json(out);
@@ -91,15 +91,15 @@ static inline char *rank_lines(char *out) {
   int id = 0;
   for (int phase = 0; phase < 3; phase++)
     for (int i = 0; i < (phase < 2 ? 256 : MERGES); i++) {
-      char token[16], b[16] = {0};
+      char token[16], b[20] = {0};
       size_t n = 1;
       b[0] = (char)i;
       if (phase < 2 && (dd_bpe_code_of((unsigned char)i) < 0x100) != !phase) continue;
       if (phase == 2) dd_bpe_unmap(token, merged(i, token), b, &n);
       b[n] = 0;
       for (size_t k = 0; k < n; k += 3) {
-        const unsigned bits = (unsigned)(unsigned char)b[k] << 16 | (k + 1 < n ? (unsigned)(unsigned char)b[k + 1] << 8 : 0) |
-                              (k + 2 < n ? (unsigned char)b[k + 2] : 0);
+        const unsigned char *c = (const unsigned char *)b + k; /* zeros behind */
+        const unsigned bits = (unsigned)c[0] << 16 | (unsigned)c[1] << 8 | c[2];
         *out++ = digits[bits >> 18];
         *out++ = digits[bits >> 12 & 63];
         *out++ = k + 1 < n ? digits[bits >> 6 & 63] : '=';

@@ -55,9 +55,11 @@ __attribute__((constructor)) static void make_seeds(void) {
   seeds[2].size = (size_t)(tokenizer_json(json_seed, 0) - json_seed);
   seeds[3].size = (size_t)(rank_lines(rank_seed) - rank_seed);
 }
-static const char *const words[] = {"\n%%\n", " ", "\n", "a a\n", "aa a\n", "aa aa\n", "#version", "IQ== 0\n", "QUE= 300\n",
+static const char *const words[] = {"\n%%\n", " ", "\n", "a a\n", "aa a\n", "aa aa\n", "#version", "IQ== 0\n",
+                                    "QUE= 300\n",
                                     "\"ignore_merges\":true,", "\"merges\":[", "[\"a\",\"a\"],", "65534", "65535", "-1",
-                                    "\"added_tokens\":[", "null", "\xc4\xa0", "\xc4\x80", "\xff", "\r\n", ":9999999999,",
+                                    "\"added_tokens\":[", "null", "\xc4\xa0", "\xc4\x80", "\xff", "\r\n",
+                                    ":9999999999,",
                                     "\"a\\u0000\":1,"};
 FUZZ_MAIN("fuzz_bpe", 12000)
 #endif

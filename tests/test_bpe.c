@@ -1,4 +1,4 @@
-/* The GPT-2 tokenizer: words, merges, files in all forms and damaged, runs and data directories. Exactness against other
+/* The GPT-2 tokenizer: words, merges, files in all forms and damaged, data sets. Exactness against other
  * implementations: interop/bpe_test.py. */
 #include "data_fixture.h"
 #include "bpe_files.h"
@@ -47,7 +47,8 @@ static void test_words(void **state) {
 /* A text cut where dd_word_cut says has the words of the whole. */
 static void test_cuts(void **state) {
   (void)state;
-  static const char alphabet[][5] = {"a", "B", "1", " ", " ", "\n", "'", "s", "ll", "!", "\xc3\xa9", "\xe2\x80\x83", "\xff"};
+  static const char alphabet[][5] = {"a", "B", "1", " ", " ", "\n", "'", "s", "ll", "!", "\xc3\xa9",
+                                    "\xe2\x80\x83", "\xff"};
   uint32_t x = 1;
   char text[80];
   for (int round = 0; round < 20000; round++) {

@@ -96,7 +96,9 @@ static const char *put_added(dd_bpe *b, const json_t *added) {
   return NULL;
 }
 
-static int empty(const json_t *value) { return !value || json_is_null(value) || !strcmp(json_string_value(value) ? json_string_value(value) : "?", ""); }
+static int empty(const json_t *value) {
+  return !value || json_is_null(value) || (json_is_string(value) && json_string_length(value) == 0);
+}
 
 static int is_byte_level(const json_t *pre) {
   const char *type = json_string_value(json_object_get(pre, "type"));
@@ -257,7 +259,8 @@ static int read_one(dd_bpe *b, const char *path, dd_error *err) {
       if (!rc) rc = dd_file_exists(other, &there, err);
       if (rc) return rc;
       if (there) return k ? read_pair(b, other, path, err) : read_pair(b, path, other, err);
-      if (!k) return dd_fail(err, DD_E_IO, "%s has no %s beside it, which says how its tokens merge", path, partners[i][1]);
+      if (!k)
+        return dd_fail(err, DD_E_IO, "%s has no %s beside it, which says how its tokens merge", path, partners[i][1]);
     }
   char *text;
   json_t *root;

@@ -9,7 +9,8 @@ try:
 except ImportError:
     import unicodedata as data
 if data.unidata_version != VERSION:
-    sys.exit(f"unicode.py needs Unicode {VERSION}, this Python has {data.unidata_version}: pip install unicodedata2=={VERSION}")
+    sys.exit(f"unicode.py needs Unicode {VERSION}, this Python has {data.unidata_version}: "
+             f"pip install unicodedata2=={VERSION}")
 
 # Python knows categories, not White_Space: that is Z* and these controls.
 CONTROLS = {0x09, 0x0A, 0x0B, 0x0C, 0x0D, 0x85}

@@ -220,7 +220,8 @@ static int encode_split(const dd_vocab *v, const dd_source *s, uint16_t **ids, i
   for (int part = 0; part < 2; part++) {
     uint16_t *some = NULL;
     int64_t made = 0;
-    const int status = dd_vocab_encode(v, s->text + ends[part], ends[part + 1] - ends[part], s->name, &some, &made, cb, err);
+    const size_t length = ends[part + 1] - ends[part];
+    const int status = dd_vocab_encode(v, s->text + ends[part], length, s->name, &some, &made, cb, err);
     uint16_t *both = status ? NULL : realloc(*ids, (size_t)(*n + made + 1) * sizeof *both);
     if (both) memcpy(both + *n, some, (size_t)made * sizeof *both);
     free(some);

@@ -11,7 +11,7 @@ int dd_tokenizer_given(const dd_settings *s, const char **name, dd_bpe **bpe, dd
   *name = dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
   if (!*s->bpe) return DD_OK;
   if (*name && strcmp(*name, "gpt2") != 0)
-    return dd_fail(err, DD_E_USAGE, "bpe names the vocabulary of tokenizer gpt2: leave it out, or use --tokenizer gpt2");
+    return dd_fail(err, DD_E_USAGE, "bpe names the vocabulary of tokenizer gpt2: leave it out, or say tokenizer gpt2");
   *name = "gpt2";
   return dd_bpe_load(bpe, s->bpe, err);
 }
@@ -44,7 +44,8 @@ int dd_vocab_read_as_text(dd_vocab *v, const char *path, dd_error *err) {
   int used = dd_bpe_size(bpe);
   while (used > 0 && dd_bpe_is_special(bpe, used - 1)) used--;
   if (used > v->size)
-    rc = dd_fail(err, DD_E_USAGE, "%s has %d tokens, the run only %d: it was trained on other tokens", path, used, v->size);
+    rc = dd_fail(err, DD_E_USAGE, "%s has %d tokens, the run only %d: it was trained on other tokens", path, used,
+                 v->size);
   else if (v->bpe && strcmp(dd_bpe_hash(v->bpe), dd_bpe_hash(bpe)) != 0)
     rc = dd_fail(err, DD_E_USAGE, "%s is not the vocabulary that the run carries with it; leave bpe out", path);
   if (!rc) {
