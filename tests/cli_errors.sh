@@ -260,6 +260,31 @@ for data in bytes 'text.txt --tokenizer byte'; do
   is "resume on $data" "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
 done
 
+# GPT-2's tokenizer: the vocabulary is named once, then the run carries it.
+fails 'gpt2 without a vocabulary' 2 --bpe -- "$bin" train --preset tiny --data text.txt --tokenizer gpt2 --out none
+fails 'a vocabulary that is not there' 74 nowhere -- "$bin" prepare text.txt --bpe nowhere -o none
+fails 'a vocabulary for characters' 2 gpt2 -- "$bin" prepare text.txt --bpe nowhere --tokenizer char -o none
+fails 'a text for a vocabulary' 4 text.txt -- "$bin" prepare text.txt --bpe text.txt -o none
+printf '#version: 0.2\nt h\nth e\n\304\240 the\n' >merges.txt
+"$bin" prepare text.txt --bpe merges.txt -o gpt2-tokens >out 2>err
+is 'prepare with merges' "0 1" "$? $(grep -c 'gpt2 vocabulary of 260' err)"
+mkdir gpt2-bare && cp gpt2-tokens/train.bin gpt2-tokens/val.bin gpt2-bare
+tiny --bpe merges.txt --max-iters 4 --out on-gpt2 >out 2>err
+is 'train with merges' 0 $?
+cp out first
+mv merges.txt gone.txt
+"$bin" train --resume --out on-gpt2 -t 1 >out 2>err
+is 'resume without the merges' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+train --data gpt2-tokens --max-iters 4 --eval-interval 4 --out on-tokens >out 2>err
+is 'the same run from prepared tokens' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+"$bin" sample on-gpt2 --prompt 'the <|endoftext|>' --max-new-tokens 20 >out 2>err
+is 'sample without the merges' 0 $?
+"$bin" eval on-gpt2 >out 2>err
+is 'bits per byte' "0 1" "$? $(grep -c 'bits/byte' out)"
+train --data gpt2-bare --max-iters 4 --eval-interval 4 --bpe gone.txt --out on-bare >out 2>err
+is 'the same run from bare tokens' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+fails 'a vocabulary for a run on bytes' 2 byte -- "$bin" sample on-bytes --bpe gone.txt
+
 # A run that ended before its first checkpoint: what one message advises, the next one must not refuse.
 mkdir early && echo '{}' >early/config.json
 fails 'again into that directory' 2 early overwrite -- tiny --out early

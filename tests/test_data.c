@@ -78,12 +78,12 @@ static void vocabulary_is_sorted_and_reversible(void **state) {
   assert_int_equal(n, 15);
   char out[64];
   size_t used = 0;
-  for (int64_t i = 0; i < n; i++) used += dd_vocab_decode(&v, ids[i], out + used);
+  for (int64_t i = 0; i < n; i++) used += text_of(&v, ids[i], out + used);
   assert_int_equal(used, sizeof text - 1);
   assert_memory_equal(out, text, used);
   char scratch[8];
-  assert_int_equal(dd_vocab_decode(&v, -1, scratch), 0);
-  assert_int_equal(dd_vocab_decode(&v, v.size, scratch), 0);
+  assert_int_equal(text_of(&v, -1, scratch), 0);
+  assert_int_equal(text_of(&v, v.size, scratch), 0);
   json_t *o = json_object();
   assert_int_equal(dd_vocab_to_json(&v, o, &err), DD_OK);
   assert_int_equal(dd_vocab_from_json(&back, o, "meta", &err), DD_OK);
@@ -152,7 +152,7 @@ static void vocabulary_limit(void **state) {
   refuse(at("many.txt"), "char", DD_E_USAGE, "65536 different characters");
   free(text);
   dd_vocab_numbers(&v, 65535);
-  assert_int_equal(dd_vocab_decode(&v, 65534, scratch), 6);
+  assert_int_equal(text_of(&v, 65534, scratch), 6);
 }
 
 static void bad_vocabularies_in_json(void **state) {
@@ -319,7 +319,7 @@ static void foreign_directories(void **state) {
   assert_heard("tokens print as numbers");
   assert_int_equal(d->vocab_size, 8);
   char s[8];
-  assert_int_equal(dd_vocab_decode(&d->vocab, 7, s), 2);
+  assert_int_equal(text_of(&d->vocab, 7, s), 2);
   assert_memory_equal(s, "7 ", 2);
   dd_text t;
   assert_int_equal(dd_text_load(&t, at("foreign"), DD_PART_ALL, &d->vocab, NULL, &err), DD_OK);

@@ -34,7 +34,8 @@ static void test_defaults(void **state) {
   (void)state;
   static const char *const expected[][2] = {
     {"n_layer", "6"}, {"n_head", "6"}, {"n_embd", "384"}, {"block_size", "256"}, {"bias", "false"},
-    {"init_std", "0.02"}, {"preset", "paper"}, {"data", "shakespeare"}, {"tokenizer", "char"}, {"batch_size", "64"},
+    {"init_std", "0.02"}, {"preset", "paper"}, {"data", "shakespeare"}, {"tokenizer", "char"}, {"bpe", ""},
+    {"batch_size", "64"},
     {"gradient_accumulation_steps", "1"}, {"max_iters", "5000"}, {"lr", "0.001"}, {"min_lr", "0.0001"},
     {"warmup_iters", "100"}, {"lr_decay_iters", "0"}, {"decay_lr", "true"}, {"weight_decay", "0.1"}, {"beta1", "0.9"},
     {"beta2", "0.99"}, {"grad_clip", "1"}, {"seed", "1337"}, {"dropout", "0.2"}, {"dropout_final", "0"},

@@ -41,6 +41,7 @@ static int identify(dd_dataset *d, dd_error *err) {
   put_u64(h, (uint64_t)d->vocab.kind);
   put_u64(h, (uint64_t)d->vocab.size);
   for (int i = 0; d->vocab.code && i < d->vocab.size; i++) put_u64(h, d->vocab.code[i]);
+  if (d->vocab.bpe) dd_hasher_update(h, dd_bpe_hash(d->vocab.bpe), 32);
   put_ids(h, d->train, d->n_train);
   put_ids(h, d->val, d->n_val);
   dd_hasher_hex(h, d->hash);
@@ -66,7 +67,7 @@ static int check_ids(const char *dir, const char *split, const uint16_t *ids, in
 }
 
 /* A code point of the vocabulary on a line of its own has at most 9 bytes and some blanks. */
-enum { META_BYTES = 1 << 22, META_ELEMENTS = DD_VOCAB_MAX + 4096 };
+enum { META_BYTES = 1 << 24, META_ELEMENTS = DD_VOCAB_MAX + 4096 };
 
 /* meta.json of a directory into vocabulary and d->source_bytes; `hash` is what it says about the tokens, or "". Without
  * meta.json *found is 0. */
@@ -170,6 +171,23 @@ static int open_token_file(dd_dataset *d, const dd_source *source, const char *t
   return identify(d, err);
 }
 
+/* Bare numbers become tokens of bpe. */
+static int adopt_bpe(dd_dataset *d, dd_bpe *bpe, dd_error *err) {
+  if (d->vocab.kind == DD_VOCAB_GPT2 && strcmp(dd_bpe_hash(d->vocab.bpe), dd_bpe_hash(bpe)) == 0) return DD_OK;
+  if (d->vocab.kind != DD_VOCAB_NUMBER)
+    return dd_fail(err, DD_E_USAGE, "%s holds %s tokens of a vocabulary of its own; leave out --bpe and --tokenizer",
+                   d->spec, dd_vocab_kind_name(d->vocab.kind));
+  int status = check_ids(d->spec, "train", d->train, d->n_train, dd_bpe_size(bpe), err);
+  if (!status) status = check_ids(d->spec, "val", d->val, d->n_val, dd_bpe_size(bpe), err);
+  if (status) return status;
+  dd_vocab_free(&d->vocab);
+  dd_vocab_gpt2(&d->vocab, bpe, 0);
+  if (!d->source_bytes)
+    d->source_bytes = dd_vocab_text_bytes(&d->vocab, d->train, d->n_train) +
+                      dd_vocab_text_bytes(&d->vocab, d->val, d->n_val);
+  return identify(d, err);
+}
+
 /* ---- texts ---- */
 
 /* Cut n tokens: the rule of the corpus, or nanoGPT's. */
@@ -183,6 +201,48 @@ static void cut(const dd_corpus *corpus, int64_t n, int64_t *n_train, int64_t *n
   }
 }
 
+/* Bytes of the first n characters, or of all there are. */
+static size_t prefix_bytes(const char *text, size_t size, int64_t n) {
+  size_t i = 0;
+  for (; i < size; i++)
+    if (((unsigned char)text[i] & 0xC0) != 0x80 && n-- == 0) break;
+  return i;
+}
+
+/* Tokens of GPT-2: the text is cut first, by characters (of corpora that are bytes, by bytes), then each part is
+ * encoded, which gives the files that nanoGPT prepares. What is behind the validation part is left
+ * out. */
+static int encode_split(const dd_vocab *v, const dd_source *s, uint16_t **ids, int64_t *n, int64_t *n_train,
+                        int64_t *n_val, const dd_callbacks *cb, dd_error *err) {
+  const int bytes = s->corpus && strcmp(s->corpus->tokenizer, "byte") == 0;
+  int64_t characters = 0, cuts[2];
+  for (size_t i = 0; i < s->size; i++) characters += bytes || ((unsigned char)s->text[i] & 0xC0) != 0x80;
+  cut(s->corpus, characters, cuts, cuts + 1);
+  const size_t a = bytes ? (size_t)cuts[0] : prefix_bytes(s->text, s->size, cuts[0]);
+  const size_t b = bytes ? (size_t)(cuts[0] + cuts[1]) : prefix_bytes(s->text, s->size, cuts[0] + cuts[1]);
+  const size_t ends[3] = {0, a, b};
+  *ids = NULL;
+  *n = 0;
+  for (int part = 0; part < 2; part++) {
+    uint16_t *some = NULL;
+    int64_t made = 0;
+    const size_t length = ends[part + 1] - ends[part];
+    const int status = dd_vocab_encode(v, s->text + ends[part], length, s->name, &some, &made, cb, err);
+    uint16_t *both = status ? NULL : realloc(*ids, (size_t)(*n + made + 1) * sizeof *both);
+    if (both) memcpy(both + *n, some, (size_t)made * sizeof *both);
+    free(some);
+    if (!both) {
+      free(*ids);
+      *ids = NULL;
+      return status ? status : dd_fail(err, DD_E_RUNTIME, "out of memory encoding %s", s->name);
+    }
+    *ids = both;
+    *n += made;
+    *(part ? n_val : n_train) = made;
+  }
+  return DD_OK;
+}
+
 static int open_text(dd_dataset *d, dd_source *source, const char *tokenizer, const dd_callbacks *cb,
                      dd_error *err) {
   dd_vocab_kind kind = DD_VOCAB_CHAR;
@@ -193,12 +253,19 @@ static int open_text(dd_dataset *d, dd_source *source, const char *tokenizer, co
   if (source->size == 0) return fail_short(source->name, 0, err);
   uint16_t *ids = NULL;
   int64_t n = 0;
-  if ((status = dd_vocab_from_text(&d->vocab, kind, source->text, source->size, source->name, cb, err)) != 0 ||
+  if (kind == DD_VOCAB_GPT2) {
+    if (!source->bpe)
+      return dd_fail(err, DD_E_USAGE,
+                     "tokenizer gpt2 needs GPT-2's vocabulary: name its directory or file with --bpe (vocab.json with "
+                     "merges.txt, encoder.json with vocab.bpe, tokenizer.json or *.tiktoken)");
+    dd_vocab_gpt2(&d->vocab, source->bpe, 0);
+    if ((status = encode_split(&d->vocab, source, &ids, &n, &d->n_train, &d->n_val, cb, err)) != 0) return status;
+  } else if ((status = dd_vocab_from_text(&d->vocab, kind, source->text, source->size, source->name, cb, err)) != 0 ||
       (status = dd_vocab_encode(&d->vocab, source->text, source->size, source->name, &ids, &n, cb, err)) != 0)
     return status;
   d->memory[0] = ids;
   d->source_bytes = (int64_t)source->size;
-  cut(source->corpus, n, &d->n_train, &d->n_val);
+  if (kind != DD_VOCAB_GPT2) cut(source->corpus, n, &d->n_train, &d->n_val);
   if (d->n_train < 2 || d->n_val < 2) return fail_short(source->name, n, err);
   d->train = ids;
   d->val = ids + d->n_train;
@@ -219,9 +286,14 @@ int dd_dataset_from_source(dd_dataset **out, dd_source *source, const char *toke
   if (!d) return dd_fail(err, DD_E_RUNTIME, "out of memory opening %s", source->name);
   snprintf(d->name, sizeof d->name, "%s", source->name);
   snprintf(d->spec, sizeof d->spec, "%s", source->spec);
-  const int status = source->is_directory                    ? open_directory(d, source->spec, tokenizer, cb, err)
-                     : is_read_as_tokens(source, tokenizer) ? open_token_file(d, source, tokenizer, cb, err)
-                                                            : open_text(d, source, tokenizer, cb, err);
+  /* With a vocabulary at hand nothing needs to be said of one that is missing. */
+  const dd_callbacks quiet = {.user = cb ? cb->user : NULL, .should_stop = cb ? cb->should_stop : NULL};
+  const char *kind = source->bpe ? NULL : tokenizer;
+  const dd_callbacks *hears = source->bpe ? &quiet : cb;
+  int status = source->is_directory                   ? open_directory(d, source->spec, kind, hears, err)
+               : is_read_as_tokens(source, tokenizer) ? open_token_file(d, source, kind, hears, err)
+                                                      : open_text(d, source, tokenizer, cb, err);
+  if (!status && source->bpe) status = adopt_bpe(d, source->bpe, err);
   if (status) {
     dd_dataset_close(d);
     return status;
@@ -232,10 +304,16 @@ int dd_dataset_from_source(dd_dataset **out, dd_source *source, const char *toke
 }
 
 int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err) {
+  return dd_dataset_open_bpe(out, spec, tokenizer, NULL, cb, err);
+}
+
+int dd_dataset_open_bpe(dd_dataset **out, const char *spec, const char *tokenizer, dd_bpe *bpe,
+                        const dd_callbacks *cb, dd_error *err) {
   dd_source source;
   *out = NULL;
   int status = dd_source_open(&source, spec, cb, err);
   if (status) return status;
+  source.bpe = bpe;
   status = dd_dataset_from_source(out, &source, tokenizer, cb, err);
   dd_source_close(&source);
   return status;
@@ -325,16 +403,6 @@ void dd_dataset_close(dd_dataset *d) {
 
 /* ---- any text under a given vocabulary ---- */
 
-/* Bytes of text the tokens stand for. */
-static int64_t text_bytes(const dd_vocab *v, const uint16_t *ids, int64_t n) {
-  if (v->kind == DD_VOCAB_BYTE) return n;
-  if (v->kind != DD_VOCAB_CHAR) return 0;
-  int64_t bytes = 0;
-  char scratch[8];
-  for (int64_t i = 0; i < n; i++) bytes += (int64_t)dd_vocab_decode(v, ids[i], scratch);
-  return bytes;
-}
-
 /* Move the wanted part to the front. */
 static void take_part(dd_text *t, dd_part part, int64_t n_train, int64_t n_val) {
   if (part == DD_PART_VAL) memmove(t->ids, t->ids + n_train, (size_t)n_val * sizeof *t->ids);
@@ -346,9 +414,11 @@ static int tokens_text(dd_text *out, dd_source *source, const dd_vocab *vocab, i
   dd_dataset *d = NULL;
   int status = dd_dataset_from_source(&d, source, NULL, cb, err);
   if (status) return status;
-  /* bare numbers carry no meaning that could differ; they only have to fit */
-  const int numbers =
-      d->vocab.kind == DD_VOCAB_NUMBER && vocab->kind == DD_VOCAB_NUMBER && d->vocab.size <= vocab->size;
+  /* bare numbers carry no meaning that could differ, and a model may have more ids than its tokenizer; they only have
+   * to fit */
+  const int numbers = d->vocab.size <= vocab->size &&
+                      ((d->vocab.kind == DD_VOCAB_NUMBER && (vocab->kind == DD_VOCAB_NUMBER || vocab->bpe)) ||
+                       (d->vocab.bpe && vocab->bpe && !strcmp(dd_bpe_hash(d->vocab.bpe), dd_bpe_hash(vocab->bpe))));
   if (!numbers && !dd_vocab_equal(&d->vocab, vocab)) {
     status = dd_fail(err, DD_E_USAGE,
                      "%s was prepared with another vocabulary (%s, %d entries) than that of the run (%s, %d); "
@@ -379,13 +449,17 @@ int dd_text_load(dd_text *out, const char *spec, dd_part part, const dd_vocab *v
   if (source.is_directory || (source.is_tokens && vocab->kind != DD_VOCAB_BYTE)) {
     status = tokens_text(out, &source, vocab, &n_train, &n_val, cb, err);
   } else if (!(status = dd_source_text(&source, cb, err))) {
-    status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, cb, err);
-    cut(source.corpus, out->n, &n_train, &n_val);
+    if (vocab->kind == DD_VOCAB_GPT2 && part != DD_PART_ALL) {
+      status = encode_split(vocab, &source, &out->ids, &out->n, &n_train, &n_val, cb, err);
+    } else {
+      status = dd_vocab_encode(vocab, source.text, source.size, source.name, &out->ids, &out->n, cb, err);
+      cut(source.corpus, out->n, &n_train, &n_val);
+    }
   }
   dd_source_close(&source);
   if (!status) {
     take_part(out, part, n_train, n_val);
-    out->bytes = text_bytes(vocab, out->ids, out->n);
+    out->bytes = dd_vocab_text_bytes(vocab, out->ids, out->n);
     if (out->n < 2)
       status = out->n == 0 ? dd_fail(err, DD_E_USAGE, "%s is empty", out->name)
                            : dd_fail(err, DD_E_USAGE, "%s is too short: a loss needs at least 2 tokens", out->name);

@@ -30,6 +30,11 @@ int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, c
  *  hash that of a directory with the same tokens. spec: what `data` says of it, "" for nothing. */
 int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_train, const uint16_t *val, int64_t n_val,
                            int64_t vocab_size, const char *spec, dd_error *err);
+/** The same with the vocabulary for tokenizer gpt2 (shared, may be NULL). A text is split by its characters, as nanoGPT
+ *  does, then each part is encoded. A directory of bare token numbers, such as nanoGPT prepares, gets this vocabulary;
+ *  DD_E_CORRUPT when it has a larger id. */
+int dd_dataset_open_bpe(dd_dataset **out, const char *spec, const char *tokenizer, dd_bpe *bpe,
+                        const dd_callbacks *cb, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
 
 /** The same tokens under another vocabulary of the same kind, of which it may use only a part; the hash becomes that of

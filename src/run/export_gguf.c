@@ -56,7 +56,9 @@ static void put_vocabulary(dd_gguf_pairs *p, const dd_vocab *v, int64_t V) {
   dd_gguf_string(p, "tokenizer.ggml.model", "rwkv");
   dd_gguf_array(p, "tokenizer.ggml.tokens", DD_GGUF_STRING, (uint64_t)V);
   for (int i = 0; i < V; i++) {
-    if (i < v->size) put_entry(p, text, dd_vocab_decode(v, i, text));
+    size_t n;
+    const char *known = i < v->size ? dd_vocab_decode(v, i, text, &n) : NULL;
+    if (known) put_entry(p, known, n);
     else dd_gguf_element(p, text, (size_t)snprintf(text, sizeof text, "\\xff%d", i)); /* in no text */
   }
   dd_gguf_array(p, "tokenizer.ggml.token_type", DD_GGUF_I32, (uint64_t)V);

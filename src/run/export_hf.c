@@ -61,13 +61,14 @@ static const char head[] = "{\n  \"version\": \"1.0\",\n  \"truncation\": null,\
 /* Every code point is a word of its own. A character that is not in the vocabulary is an error, as it is here: the
  * unknown token is none of the vocabulary. */
 static void char_tokenizer(dd_bytes *b, const dd_vocab *v) {
-  char text[8];
+  char scratch[8];
   dd_bytes_text(b,
                 "  \"pre_tokenizer\": {\"type\": \"Split\", \"pattern\": {\"Regex\": \"[\\\\s\\\\S]\"}, \"behavior\": "
                 "\"Isolated\", \"invert\": false},\n  \"decoder\": {\"type\": \"Fuse\"},\n"
                 "  \"model\": {\"type\": \"WordLevel\", \"unk_token\": \"<unknown character>\", \"vocab\": {\n");
   for (int i = 0; i < v->size; i++) {
-    const size_t n = dd_vocab_decode(v, i, text);
+    size_t n;
+    const char *text = dd_vocab_decode(v, i, scratch, &n);
     dd_bytes_text(b, "    ");
     dd_export_json_text(b, text, n);
     dd_bytes_printf(b, ": %d%s\n", i, i + 1 < v->size ? "," : "");

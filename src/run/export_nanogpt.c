@@ -200,7 +200,7 @@ static int read_moments(dd_export_job *e, moments *o, dd_error *err) {
 static int write_meta(dd_export_job *e, dd_error *err) {
   const dd_vocab *v = dd_checkpoint_vocab(e->c);
   dd_bytes b = {0};
-  char text[8];
+  char scratch[8];
   if (v->kind != DD_VOCAB_CHAR) {
     dd_say(e->cb, DD_WARNING,
            "nanoGPT's meta.pkl holds characters, and the tokens of this run are none: none was written");
@@ -213,7 +213,8 @@ static int write_meta(dd_export_job *e, dd_error *err) {
     dd_pk_string(&b, back ? "stoi" : "itos");
     dd_pk_dict(&b);
     for (int i = 0; i < v->size; i++) {
-      const size_t n = dd_vocab_decode(v, i, text);
+      size_t n;
+      const char *text = dd_vocab_decode(v, i, scratch, &n);
       if (back) dd_pk_text(&b, text, n);
       dd_pk_int(&b, i);
       if (!back) dd_pk_text(&b, text, n);

@@ -127,8 +127,9 @@ int dd_gpt_decode(const dd_gpt *g, const int32_t *ids, int64_t n, char *text, si
   const int rc = dd_gpt_check_ids(g, ids, n, "id", err);
   if (rc) return rc;
   for (int64_t i = 0; i < n; i++) {
-    char one[256];
-    const size_t len = dd_vocab_decode(g->vocab, ids[i], one);
+    char scratch[8];
+    size_t len;
+    const char *one = dd_vocab_decode(g->vocab, ids[i], scratch, &len);
     if (used == end && used + len < room) { /* whole symbols only, and nothing after one that did not fit */
       memcpy(text + used, one, len);
       end += len;

@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/number.h"
+#include "run/tokenizer.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -324,21 +325,20 @@ static int open_machine(dd_job *j, dd_error *err) {
 
 static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   const int named = c || dd_settings_is_set(j->s, DD_SETTING_data);
-  /* A directory knows how its tokens were made; for a text the run's own vocabulary says it. */
-  const char *tokenizer = NULL;
-  if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
-  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer))
-    tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
-  const dd_vocab *vocab = c ? dd_checkpoint_vocab(c) : j->init ? dd_import_vocab(j->init) : NULL;
-  if (!tokenizer && vocab && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(vocab->kind);
-  int rc = j->data ? DD_OK : dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  const dd_vocab *own = c ? dd_checkpoint_vocab(c) : j->init ? dd_import_vocab(j->init) : NULL;
+  const int asked = !c && (dd_settings_is_set(j->s, DD_SETTING_tokenizer) || *j->s->bpe);
+  int rc = j->data ? DD_OK
+                   : dd_dataset_open_for(&j->data, j->s, named ? j->s->data : NULL, asked ? NULL : own, j->cb, err);
   /* Weights that know what their ids mean get the text in these ids. */
-  if (!rc && vocab && vocab->kind != DD_VOCAB_NUMBER) rc = dd_dataset_recode(j->data, vocab, err);
+  if (!rc && own && own->kind != DD_VOCAB_NUMBER) rc = dd_dataset_recode(j->data, own, err);
   if (rc && c && j->data) rc = DD_OK; /* not the run's text: said below */
   if (rc) return rc;
-  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE     ? DD_TOKENIZER_BYTE
-                    : j->data->vocab.kind == DD_VOCAB_NUMBER ? DD_TOKENIZER_NUMBER
-                                                             : DD_TOKENIZER_CHAR;
+  static const int tokenizers[] = {[DD_VOCAB_CHAR] = DD_TOKENIZER_CHAR,
+                                   [DD_VOCAB_BYTE] = DD_TOKENIZER_BYTE,
+                                   [DD_VOCAB_NUMBER] = DD_TOKENIZER_NUMBER,
+                                   [DD_VOCAB_GPT2] = DD_TOKENIZER_GPT2};
+  j->s->tokenizer = tokenizers[j->data->vocab.kind];
+  dd_settings_resolve_bpe(j->s);
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "cannot continue: %s is not the text this run was trained on (hash %s, the run has %s); "
@@ -353,7 +353,7 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
                    "%s has ids up to %d, but the model that --init-from names knows %lld symbols; encode "
                    "the text with the tokenizer of that model",
                    j->data->name, j->data->vocab_size - 1, (long long)j->symbols);
-  if (j->init && !vocab)
+  if (j->init && !own)
     dd_say(j->cb, DD_WARNING, "%.600s does not say what its ids mean: those of %s are taken to mean the same",
            j->s->init_from, j->data->name);
   return check_data(j, err);

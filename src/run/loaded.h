@@ -5,7 +5,8 @@
 
 typedef struct dd_loaded {
   dd_checkpoint *c;
-  dd_model *m; /* without gradients */
+  dd_model *m;    /* without gradients */
+  dd_vocab vocab; /* the run's own, or with the texts of --bpe */
 } dd_loaded;
 
 /** The checkpoint that s.run and s.checkpoint name. B: sequences at once; 0: as many as the run trained with, unless the

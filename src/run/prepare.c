@@ -6,6 +6,7 @@
 #include "core/json.h"
 #include "run/settings.h"
 #include "run/source.h"
+#include "run/tokenizer.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -110,10 +111,12 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
   char dir[4160];
   dd_source source;
   dd_dataset *d = NULL;
+  dd_bpe *bpe = NULL;
   int status = dd_source_open(&source, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, cb, err);
   if (status) return status;
-  const char *tokenizer =
-      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
+  const char *tokenizer;
+  if ((status = dd_tokenizer_given(s, &tokenizer, &bpe, err)) != 0) goto done;
+  source.bpe = bpe;
   if ((status = destination(s, &source, dir, sizeof dir, err)) != 0 ||
       (status = check_free(dir, s->overwrite, err)) != 0 ||
       (status = dd_dataset_from_source(&d, &source, tokenizer, cb, err)) != 0 ||
@@ -128,6 +131,7 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
       dir, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, d->n_train, d->n_val, dir);
 done:
   dd_dataset_close(d);
+  dd_bpe_release(bpe);
   dd_source_close(&source);
   return status;
 }

@@ -6,10 +6,12 @@
 #include "run/generate.h"
 #include "run/loaded.h"
 #include "run/rundir.h"
+#include "run/tokenizer.h"
 #include <string.h>
 
 void dd_run_unload(dd_loaded *r) {
   dd_model_destroy(r->m);
+  dd_vocab_free(&r->vocab);
   dd_checkpoint_close(r->c);
 }
 
@@ -30,6 +32,8 @@ int dd_run_load(dd_loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_err
     const dd_model_options o = {.shape = *shape, .B = B, .T = T ? T : shape->S, .accumulation = 1, .seed = s->seed};
     rc = dd_model_create(&r->m, &o, k, dd_machine_threads(s->threads, why, sizeof why), err);
   }
+  if (!rc) rc = dd_vocab_copy(&r->vocab, dd_checkpoint_vocab(r->c), err);
+  if (!rc && *s->bpe) rc = dd_vocab_read_as_text(&r->vocab, s->bpe, err);
   if (!rc) rc = dd_checkpoint_load(r->c, r->m, err);
   if (rc) dd_run_unload(r);
   return rc;
@@ -46,7 +50,7 @@ int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *ou
       .weights = (dd_weights)s->weights,
       .streams = dd_generator_streams(&r.m->o.shape, (dd_weights)s->weights, s->num_samples, s->max_new_tokens)};
   rc = dd_infer_create(&g, r.m, &o, err);
-  if (!rc) rc = dd_generator_open(&q, g, dd_checkpoint_vocab(r.c), s, err);
+  if (!rc) rc = dd_generator_open(&q, g, &r.vocab, s, err);
   q.titled = 1;
   if (!rc) dd_infer_pack(g); /* a part of loading, not of the time that is reported */
   const double t0 = dd_now();
@@ -72,7 +76,7 @@ int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *ou
   dd_evaluator e = {0};
   double mean = 0;
   rc = dd_text_load(&text, given ? s->data : dd_checkpoint_settings(r.c)->data, given ? DD_PART_ALL : DD_PART_VAL,
-                    dd_checkpoint_vocab(r.c), cb, err);
+                    &r.vocab, cb, err);
   if (!rc && !own)
     rc = dd_infer_create(&g, r.m, &(dd_infer_options){.weights = (dd_weights)s->weights, .streams = 1}, err);
   if (!rc) rc = g ? dd_evaluator_create_infer(&e, g, cb, err) : dd_evaluator_create(&e, r.m, cb, err);

@@ -18,6 +18,7 @@ typedef struct dd_source {
   char name[256];  /* as dd_dataset.name */
   char spec[4096]; /* as dd_dataset.spec */
   char *text;      /* NULL for directories, and for token files before dd_source_text */
+  dd_bpe *bpe;     /* borrowed: the vocabulary of tokenizer gpt2, set by those who have one; else NULL */
   size_t size;
 } dd_source;
 

@@ -9,6 +9,7 @@
 #include "run/evaluate.h"
 #include "run/rundir.h"
 #include "run/source.h"
+#include "run/tokenizer.h"
 #include "study/analysis.h"
 #include "study/cost.h"
 #include "study/grid.h"
@@ -455,9 +456,7 @@ static int check_given(const dd_settings *s, dd_error *err) {
 static int open_data(study *y, dd_error *err) {
   dd_dataset *d;
   const dd_settings *s = y->given;
-  const char *tokenizer =
-      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
-  const int rc = dd_dataset_open(&d, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, tokenizer, y->cb, err);
+  const int rc = dd_dataset_open_for(&d, s, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, NULL, y->cb, err);
   if (rc) return rc;
   y->vocab = d->vocab_size;
   if (*s->out) snprintf(y->dir, sizeof y->dir, "%s", s->out);
@@ -466,6 +465,7 @@ static int open_data(study *y, dd_error *err) {
          (long long)((double)d->n_train * s->train_fraction), (long long)d->n_val, d->vocab_size);
   /* The runs open the same text, wherever they are started. */
   snprintf(y->grid.base->data, sizeof y->grid.base->data, "%s", d->spec);
+  dd_settings_resolve_bpe(y->grid.base);
   y->grid.base->set[DD_SETTING_data] = true;
   snprintf(y->grid.data_hash, sizeof y->grid.data_hash, "%s", d->hash);
   dd_dataset_close(d);
