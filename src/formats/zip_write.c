@@ -2,26 +2,27 @@
 #include <string.h>
 
 /* Eight tables, so that eight bytes are taken at once (Kounavis and Berry 2005). */
-static uint32_t crc_table[8][256];
-static __attribute__((constructor)) void make_tables(void) {
+static void make_tables(uint32_t table[8][256]) {
   for (uint32_t i = 0; i < 256; i++) {
     uint32_t c = i;
     for (int k = 0; k < 8; k++) c = c & 1 ? c >> 1 ^ 0xEDB88320u : c >> 1;
-    crc_table[0][i] = c;
+    table[0][i] = c;
   }
   for (int t = 1; t < 8; t++)
-    for (int i = 0; i < 256; i++) crc_table[t][i] = crc_table[t - 1][i] >> 8 ^ crc_table[0][crc_table[t - 1][i] & 255];
+    for (int i = 0; i < 256; i++) table[t][i] = table[t - 1][i] >> 8 ^ table[0][table[t - 1][i] & 255];
 }
 
 uint32_t dd_crc32(uint32_t crc, const void *data, size_t n) {
   const unsigned char *p = data;
+  uint32_t table[8][256]; /* made in some microseconds: no state outside of calls */
+  make_tables(table);
   crc = ~crc;
   for (; n >= 8; n -= 8, p += 8) {
     const uint64_t v = dd_load_le(p, 8) ^ crc;
     crc = 0;
-    for (int t = 0; t < 8; t++) crc ^= crc_table[7 - t][v >> 8 * t & 255];
+    for (int t = 0; t < 8; t++) crc ^= table[7 - t][v >> 8 * t & 255];
   }
-  for (; n; n--, p++) crc = crc >> 8 ^ crc_table[0][(crc ^ *p) & 255];
+  for (; n; n--, p++) crc = crc >> 8 ^ table[0][(crc ^ *p) & 255];
   return ~crc;
 }
 
