@@ -4,6 +4,7 @@
  * They run in this process, because what is compared must see the same pages, clocks and moments; their threads spin
  * for some milliseconds after a call, which rounds.c takes care of. RTLD_LOCAL keeps their names from each other. */
 #include "bench/bench.h"
+#include "dd_config.h"
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -47,6 +48,7 @@ static int check_names(const char *which, dd_error *err) {
 #define LOOK_UP(fn, handle, name) (*(void **)(void *)&(fn) = dlsym(handle, name))
 
 static void open_one(dd_peer *p, int id) {
+  if (DD_STATIC) return; /* a program without a loader has no peers */
   for (int i = 0; known[id].sonames[i] && !p->handle; i++) {
     char path[256];
     const char *soname = known[id].sonames[i];

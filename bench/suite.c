@@ -124,10 +124,10 @@ static int run_subjects(dd_bench *b, dd_error *err) {
   return rc;
 }
 
-/* JSON with a row per line, so that two results can also be looked at with diff. */
+/* A file has a row per line, so that two results can also be looked at with diff; standard output gets one line. */
 static int write_json(const dd_bench *b, const char *path, dd_error *err) {
   json_t *o = dd_bench_json(b);
-  char *text = o ? json_dumps(o, JSON_INDENT(1) | JSON_REAL_PRECISION(8)) : NULL;
+  char *text = o ? json_dumps(o, (b->silent ? JSON_COMPACT : JSON_INDENT(1)) | JSON_REAL_PRECISION(8)) : NULL;
   json_decref(o);
   if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory for JSON");
   int rc = DD_OK;

@@ -260,6 +260,31 @@ for data in bytes 'text.txt --tokenizer byte'; do
   is "resume on $data" "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
 done
 
+# GPT-2's tokenizer: the vocabulary is named once, then the run carries it.
+fails 'gpt2 without a vocabulary' 2 --bpe -- "$bin" train --preset tiny --data text.txt --tokenizer gpt2 --out none
+fails 'a vocabulary that is not there' 74 nowhere -- "$bin" prepare text.txt --bpe nowhere -o none
+fails 'a vocabulary for characters' 2 gpt2 -- "$bin" prepare text.txt --bpe nowhere --tokenizer char -o none
+fails 'a text for a vocabulary' 4 text.txt -- "$bin" prepare text.txt --bpe text.txt -o none
+printf '#version: 0.2\nt h\nth e\n\304\240 the\n' >merges.txt
+"$bin" prepare text.txt --bpe merges.txt -o gpt2-tokens >out 2>err
+is 'prepare with merges' "0 1" "$? $(grep -c 'gpt2 vocabulary of 260' err)"
+mkdir gpt2-bare && cp gpt2-tokens/train.bin gpt2-tokens/val.bin gpt2-bare
+tiny --bpe merges.txt --max-iters 4 --out on-gpt2 >out 2>err
+is 'train with merges' 0 $?
+cp out first
+mv merges.txt gone.txt
+"$bin" train --resume --out on-gpt2 -t 1 >out 2>err
+is 'resume without the merges' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+train --data gpt2-tokens --max-iters 4 --eval-interval 4 --out on-tokens >out 2>err
+is 'the same run from prepared tokens' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+"$bin" sample on-gpt2 --prompt 'the <|endoftext|>' --max-new-tokens 20 >out 2>err
+is 'sample without the merges' 0 $?
+"$bin" eval on-gpt2 >out 2>err
+is 'bits per byte' "0 1" "$? $(grep -c 'bits/byte' out)"
+train --data gpt2-bare --max-iters 4 --eval-interval 4 --bpe gone.txt --out on-bare >out 2>err
+is 'the same run from bare tokens' "0 $(tail -n 1 first)" "$? $(tail -n 1 out)"
+fails 'a vocabulary for a run on bytes' 2 byte -- "$bin" sample on-bytes --bpe gone.txt
+
 # A run that ended before its first checkpoint: what one message advises, the next one must not refuse.
 mkdir early && echo '{}' >early/config.json
 fails 'again into that directory' 2 early overwrite -- tiny --out early
@@ -337,6 +362,21 @@ for kind in empty truncated 'without its last byte' 'of another format' \
     fails "all checkpoints $kind: sample" 4 hurt/ckpt-00000 -- "$bin" sample hurt
 done
 
+# Inspect: facts as lines and as JSON, nothing written.
+before=$(contents run)
+"$bin" inspect run text.txt >out 2>err
+is 'inspect: exit code' 0 $?
+has 'inspect: heading' out 'run: run directory of dd-cpu'
+has 'inspect: second file' out 'text.txt: UTF-8 text'
+"$bin" inspect --json run/ckpt-0000012.safetensors latin.txt >out 2>err
+is 'inspect, one unknown: exit code' 4 $?
+has 'inspect: JSON' out '"kind":"checkpoint","facts":{"iteration":12'
+has 'inspect, one unknown: error' err '1 of 2 could not be inspected; the first: latin.txt is of no kind that is known'
+is 'inspect: writes nothing' "$before" "$(contents run)"
+fails 'inspect nothing' 2 'no file to inspect' -- "$bin" inspect
+fails 'inspect what is not there' 74 'nosuch' -- "$bin" inspect nosuch
+fails 'inspect an empty file' 4 'empty.txt is empty' -- "$bin" inspect empty.txt
+
 # Verify: a line per file, exit code, nothing written.
 before=$(contents run)
 "$bin" verify run >out 2>err
@@ -379,7 +419,7 @@ is 'a dry run has no result' '' "$(cat out)"
 "$bin" --help >out 2>err
 is 'help' 0 $?
 commands=$(sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p' out)
-is 'commands' 'train compare eval sample verify prepare schedules info bench report ' \
+is 'commands' 'train compare eval sample verify inspect prepare export schedules info bench report ' \
   "$(echo "$commands" | tr '\n' ' ')"
 for c in $commands; do
   "$bin" "$c" --help >out 2>err
@@ -394,7 +434,7 @@ done
 is 'schedules' 0 $?
 is 'schedules: stderr' '' "$(cat err)"
 names=$("$bin" train --help | sed -n '/^Schedules/,/^ *`/s/^  \([a-z-][a-z-]*\)  .*/\1/p')
-is 'schedules: as many as there are' 15 "$(echo "$names" | wc -l | tr -d ' ')"
+is 'schedules: as many as there are' 16 "$(echo "$names" | wc -l | tr -d ' ')"
 for n in $names; do
   passes "schedules: $n is listed" grep -qx "$n" out
   "$bin" schedules "$n" --max-iters 300 >one 2>err
@@ -491,6 +531,45 @@ if [ -c /dev/full ]; then
   fails 'sample to a full disk' 74 'standard output' -- to_full "$bin" sample run --max-new-tokens 5
   fails 'help to a full disk' 74 'standard output' -- to_full "$bin" --help
 fi
+
+# ---- models out, and in as the beginning of a run ----
+fails 'export: no run' 2 'needs a run directory' -- "$bin" export -o model
+fails 'export: no place' 2 '--out' -- "$bin" export run --format hf
+fails 'export: no such format' 2 'one of hf, nanogpt, gguf' -- "$bin" export run --format onnx -o model
+for format in hf nanogpt gguf; do
+  "$bin" export run --format $format -o model-$format >out 2>err
+  is "export $format: exit code" 0 $?
+  has "export $format: what was written" out "$format: "
+  fails "export $format: there already" 2 'model-' '--overwrite' -- "$bin" export run --format $format -o model-$format
+done
+begin() { "$bin" train -q -t 1 --max-iters 4 --eval-interval 2 --batch-size 2 --warmup-iters 1 "$@"; }
+for from in run run/ckpt-0000012.safetensors model-hf model-nanogpt/ckpt.pt; do
+  begin --init-from $from --data text.txt -o "from $from" >out 2>err
+  is "begin with $from" 0 $?
+  is "begin with $from: iterations" 'done: 4 iterations' "$(sed -n 's/^\(done: 4 iterations\).*/\1/p' out)"
+done
+# A text of fewer characters gets the ids of the run; the same text, the same ids: one fingerprint however it goes on.
+begin --init-from run --data other.txt -o fewer >out 2>err
+is 'fewer characters' 0 $?
+tail -n 1 out >want
+begin --init-from run --data other.txt -o parts --auto-resume --max-iters 2 --lr-decay-iters 4 >out 2>err
+begin --init-from run --data other.txt -o parts --auto-resume --lr-decay-iters 4 >out 2>err
+is 'begun and gone on' "0 $(cat want)" "$? $(tail -n 1 out)"
+"$bin" verify fewer --replay last >out 2>err
+is 'verify a run that began with weights' 0 $?
+"$bin" sample fewer --max-new-tokens 20 >out 2>err
+is 'sample of it' 0 $?
+printf 'Zebra %s' "$(cat text.txt)" >unknown.txt
+fails 'a character that the weights do not know' 2 'U+005A' 'unknown.txt' -- begin --init-from run --data unknown.txt -o x
+fails 'begin with nothing' 74 'nosuch' -- begin --init-from nosuch --data text.txt -o x
+fails 'begin with a text' 4 'text.txt' -- begin --init-from text.txt --data text.txt -o x
+fails 'begin with an empty directory' 2 'hollow' -- begin --init-from hollow --data text.txt -o x
+fails 'begin with GGUF' 4 'model-gguf' -- begin --init-from model-gguf --data text.txt -o x
+fails 'begin with a name of the Hub' 2 'not downloaded' -- begin --init-from gpt2 --data text.txt -o x
+fails 'begin with another shape' 2 'n_layer' -- begin --init-from run --n-layer 2 --data text.txt -o x
+head -c 3000 model-nanogpt/ckpt.pt >cut.pt
+fails 'begin with a cut file' 4 'cut.pt' -- begin --init-from cut.pt --data text.txt -o x
+passes 'nothing was begun' [ ! -e x ]
 
 # ---- end ----
 is 'the first run is still what it was' "$kept" "$(contents run)"

@@ -55,6 +55,15 @@ static inline void put_script(const char *name, const char *body) {
   assert_int_equal(chmod(at(name), 0755), 0);
 }
 
+/* The text of an id, copied to out; its length. */
+static inline size_t text_of(const dd_vocab *v, int id, char *out) {
+  char scratch[8];
+  size_t n;
+  const char *text = dd_vocab_decode(v, id, scratch, &n);
+  memcpy(out, text, n);
+  return n;
+}
+
 #define assert_says(part)                                                                                              \
   do {                                                                                                                 \
     if (!strstr(err.message, part)) fail_msg("\"%s\" is not in \"%s\"", part, err.message);                            \

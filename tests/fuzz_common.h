@@ -103,6 +103,7 @@ static int mem_truncate(int fd, off_t n) { return (void)fd, (void)n, 0; }
 static int mem_allocate(int fd, off_t at, off_t n) { return (void)fd, (void)at, (void)n, 0; }
 static int mem_sync(int fd) { return (void)fd, 0; }
 static int mem_lock(int fd, int how) { return (void)fd, (void)how, 0; }
+static int mem_space(const char *path, struct statvfs *v) { return (void)path, (void)v, errno = ENOSYS, -1; }
 static void *mem_opendir(const char *path) {
   if (mem_dir.used || !mem_is_dir(path)) return errno = ENOENT, NULL;
   mem_dir.used = 1, mem_dir.at = 0, mem_dir.dir = path;
@@ -138,6 +139,7 @@ static const dd_fs_ops mem_ops = {.open = mem_open,
                                   .fstat = mem_fstat,
                                   .stat = mem_stat,
                                   .flock = mem_lock,
+                                  .statvfs = mem_space,
                                   .opendir = mem_opendir,
                                   .readdir = mem_readdir,
                                   .closedir = mem_closedir};

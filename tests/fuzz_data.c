@@ -31,10 +31,11 @@ static int text(const uint8_t *data, size_t size, const char *tokenizer) {
   demand(rc == DD_OK || rc == DD_E_CORRUPT || rc == DD_E_USAGE, "status");
   if (!rc) {
     size_t at = 0;
-    char out[8];
     check_ids(d->train, d->n_train + d->n_val, d->vocab_size);
     for (int64_t i = 0; i < d->n_train + d->n_val; i++) {
-      const size_t n = dd_vocab_decode(&d->vocab, d->train[i], out);
+      char scratch[8];
+      size_t n;
+      const char *out = dd_vocab_decode(&d->vocab, d->train[i], scratch, &n);
       demand(n > 0 && at + n <= size && !memcmp(out, data + at, n), "text does not come back");
       at += n;
     }

@@ -448,11 +448,53 @@ static void test_groups(void **state) {
   assert_true(dd_infer_stream_bytes(&large, DD_WEIGHTS_INT8) * 2 <= dd_infer_stream_bytes(&large, DD_WEIGHTS_F32));
 }
 
+/* A piece of text ends with a whole character; only the last may not. What is not UTF-8 comes as it is. */
+static char *piece_end[1000];
+static int pieces;
+static void on_piece(void *user, const char *utf8, size_t n) {
+  on_text(user, utf8, n);
+  collected *c = user;
+  assert_true(pieces < 1000);
+  piece_end[pieces++] = c->text + c->n;
+}
+
+static void test_characters(void **state) {
+  (void)state;
+  enum { TOKENS = 300 };
+  dd_vocab v;
+  dd_error err;
+  assert_int_equal(dd_vocab_from_text(&v, DD_VOCAB_BYTE, "", 0, "here", NULL, &err), 0);
+  const dd_shape s = {.L = 1, .H = 2, .C = 32, .S = 16, .V = 256};
+  dd_model *m = create_model(&s, teams[0], 16);
+  dd_settings *set = settings_of("slide");
+  dd_infer *g = create_infer(m, DD_WEIGHTS_F32, 1);
+  dd_generator q;
+  if (dd_generator_open(&q, g, &v, set, &err)) fail_msg("%s", err.message);
+  collected c = {.stop_after = -1};
+  const dd_callbacks cb = {.user = &c, .text = on_piece, .should_stop = on_stop};
+  pieces = 0;
+  assert_int_equal(dd_generate(&q, 0, 1, TOKENS, &cb, NULL, &err), 0);
+  assert_int_equal(c.n, TOKENS); /* a token is a byte: none is lost, none comes twice */
+  for (int i = 0; i < pieces; i++) {
+    const unsigned char *end = (const unsigned char *)piece_end[i];
+    if (end == (const unsigned char *)c.text + c.n) continue;
+    if ((*end & 0xC0) != 0x80) continue; /* the next piece begins a character */
+    assert_false(end[-1] >= 0xC0);
+    assert_false(end - (const unsigned char *)c.text > 1 && end[-2] >= 0xE0 && (end[-1] & 0xC0) == 0x80);
+  }
+  dd_generator_close(&q);
+  dd_infer_destroy(g);
+  dd_model_destroy(m);
+  dd_settings_destroy(set);
+  dd_vocab_free(&v);
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_panels), cmocka_unit_test(test_kv),       cmocka_unit_test(test_fed),
       cmocka_unit_test(test_drawn),  cmocka_unit_test(test_losses),   cmocka_unit_test(test_accuracy),
       cmocka_unit_test(test_text),   cmocka_unit_test(test_overflow), cmocka_unit_test(test_groups),
+      cmocka_unit_test(test_characters),
   };
   print_tiers();
   if (argc > 1) cmocka_set_test_filter(argv[1]);

@@ -103,7 +103,7 @@ static void close_job(harness *h) { assert_int_equal(dd_job_close(&h->j, &err), 
 
 /* From the beginning in the same job. */
 static int run_again(harness *h, const fault *f, dd_train_result *r) {
-  dd_job_begin(&h->j);
+  assert_int_equal(dd_job_begin(&h->j, &err), DD_OK);
   h->f = *f;
   h->said[0] = '\0';
   *r = (dd_train_result){0};

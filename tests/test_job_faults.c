@@ -3,6 +3,7 @@
  * and reason, no descriptor left open), or it ends as if nothing had happened, because that call did not matter. After
  * each failed training, a resume without failures ends at the weights of the uninterrupted run. */
 #include "jobs_fixture.h"
+#include <fcntl.h>
 
 typedef struct job {
   const char *name;
@@ -161,11 +162,58 @@ static void compare(void **state) {
   sweep(&(job){.name = "compare", .run = run_compare, .before = no_study, .s = comparing()}, 29, 151);
 }
 
+/* ---- a write that fails once, in one of the runs of a study ---- */
+
+static int *trouble; /* shared with the runs: how many writes of checkpoints are still to fail */
+static int checkpoint_fd = -1;
+static int once_open(const char *p, int flags, mode_t m) {
+  const int fd = dd_fs_posix.open(p, flags, m);
+  if ((flags & O_CREAT) && strstr(p, "/ckpt-")) checkpoint_fd = fd;
+  return fd;
+}
+static ssize_t once_write(int fd, const void *b, size_t n) {
+  if (fd == checkpoint_fd && __atomic_fetch_sub(trouble, 1, __ATOMIC_RELAXED) > 0) return errno = EIO, -1;
+  return dd_fs_posix.write(fd, b, n);
+}
+
+static long warned;
+static void hear_warning(void *user, dd_level level, const char *text) {
+  (void)user;
+  if (level == DD_WARNING && strstr(text, "-s1337: ") && strstr(text, strerror(EIO))) warned++;
+}
+
+/* The run goes on and is finished; the study has all its results, tells what happened, and its status does too. */
+static void healed(void **state) {
+  (void)state;
+  dd_fs_ops ops = dd_fs_posix;
+  ops.open = once_open, ops.write = once_write, ops.fsync = no_fsync;
+  trouble = mmap(NULL, sizeof *trouble, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  assert_true(trouble != MAP_FAILED);
+  *trouble = 1;
+  dd_settings *s = comparing();
+  const dd_callbacks cb = {.message = hear_warning};
+  dd_compare_result r;
+  dd_error err = {.message = ""};
+  no_study();
+  dd_fs_replace(&ops);
+  const int rc = dd_compare(s, NULL, &cb, &r, &err);
+  dd_fs_replace(NULL);
+  if (rc != DD_E_IO || !strstr(err.message, "finished")) fail_msg("status %d: %s", rc, err.message);
+  assert_true(*trouble < 0);
+  assert_int_equal(r.finished, 2);
+  assert_int_equal(r.failed, 0);
+  assert_int_equal(warned, 1);
+  assert_int_equal(dd_compare(s, NULL, NULL, &r, &err), DD_OK); /* nothing is left to do */
+  assert_int_equal(r.finished, 2);
+  dd_settings_destroy(s);
+  munmap(trouble, sizeof *trouble);
+}
+
 int main(void) {
   (void)get, (void)count_files;
   if (!make_root()) return 1;
   make_inputs();
-  const struct CMUnitTest tests[] = {cmocka_unit_test(train), cmocka_unit_test(resume), cmocka_unit_test(overwrite),
-                                     cmocka_unit_test(readers), cmocka_unit_test(compare)};
+  const struct CMUnitTest tests[] = {cmocka_unit_test(train),   cmocka_unit_test(resume),  cmocka_unit_test(overwrite),
+                                     cmocka_unit_test(readers), cmocka_unit_test(compare), cmocka_unit_test(healed)};
   return run_group("jobs with a failing file system", tests, sizeof tests / sizeof *tests);
 }

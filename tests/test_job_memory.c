@@ -174,6 +174,61 @@ static void prepare(void **state) {
   set_path(s, "out", "data");
   sweep(&(job){.name = "prepare", .run = run_prepare, .clean = "data", .s = s}, 200, 100);
 }
+static int run_export(const dd_settings *s, dd_error *err) {
+  dd_export_result r;
+  const int rc = dd_export(s, &listening, &r, err);
+  if (!rc) snprintf(outcome, sizeof outcome, "%d files of %d bytes", (int)r.files, (int)r.bytes);
+  return rc;
+}
+/* Models out, and in as the beginning of a run. */
+static void models(void **state) {
+  (void)state;
+  static const char *const formats[] = {"hf", "nanogpt", "gguf"};
+  static const char *const begin[] = {"done", "model-hf", "model-nanogpt/ckpt.pt"};
+  char name[64];
+  for (int i = 0; i < 3; i++) {
+    dd_settings *s = settings_of((const char *const[]){"export_format", formats[i], "overwrite", "true", NULL});
+    snprintf(name, sizeof name, "model-%s", formats[i]);
+    set_path(s, "run", "done");
+    set_path(s, "out", name);
+    sweep(&(job){.name = name, .run = run_export, .s = s}, 150, 50);
+  }
+  for (int i = 0; i < 3; i++) {
+    dd_settings *s = training("run", "");
+    snprintf(name, sizeof name, "begin with %s", begin[i]);
+    set_path(s, "init_from", begin[i]);
+    s->eval_only = true;
+    sweep(&(job){.name = name, .run = run_train, .s = s}, 300, 10);
+  }
+}
+static dd_hasher *said; /* by run_inspect; not of the memory that fails */
+static void on_inspect(void *user, const dd_inspect_record *r) {
+  (void)user;
+  dd_hasher_update(said, r->lines, strlen(r->lines));
+}
+static int run_inspect(const dd_settings *s, dd_error *err) {
+  const dd_callbacks cb = {.inspect = on_inspect};
+  armed = 0;
+  said = dd_hasher_create();
+  armed = 1;
+  const int rc = dd_inspect(s, &cb, err);
+  armed = 0;
+  dd_hasher_hex(said, outcome);
+  dd_hasher_destroy(said);
+  armed = 1;
+  return rc;
+}
+static void inspect(void **state) {
+  (void)state;
+  static const char *const files[] = {"done", "done/ckpt-0000004.safetensors", "done/metrics.jsonl", "text.txt"};
+  for (int i = 0; i < 4; i++) {
+    dd_settings *s = settings_of(NULL);
+    char name[64];
+    set_path(s, "files", files[i]);
+    snprintf(name, sizeof name, "inspect %s", files[i]);
+    sweep(&(job){.name = name, .run = run_inspect, .s = s}, 100, 100);
+  }
+}
 static void configure(void **state) {
   (void)state;
   dd_settings *s = settings_of(NULL), *json = settings_of(NULL);
@@ -212,6 +267,6 @@ int main(void) {
   make_inputs();
   const struct CMUnitTest tests[] = {cmocka_unit_test(configure), cmocka_unit_test(prepare), cmocka_unit_test(readers),
                                      cmocka_unit_test(train),     cmocka_unit_test(resume),  cmocka_unit_test(report),
-                                     cmocka_unit_test(compare)};
+                                     cmocka_unit_test(compare),   cmocka_unit_test(inspect), cmocka_unit_test(models)};
   return run_group("jobs without memory", tests, sizeof tests / sizeof *tests);
 }

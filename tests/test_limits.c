@@ -3,6 +3,7 @@
  *   test_limits PATH-OF-DD-CPU */
 #include "core/file.h"
 #include "core/machine.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <signal.h>
@@ -39,15 +40,27 @@ typedef struct result {
 } result;
 
 typedef struct limits {
-  uint64_t memory;   /* RLIMIT_AS in bytes, 0: none */
-  int processes;     /* RLIMIT_NPROC, 0: none; takes another user */
+  uint64_t memory;          /* RLIMIT_AS in bytes, 0: none */
+  int processes;            /* RLIMIT_NPROC, 0: none; takes another user */
+  const char *group;        /* directory of a control group, "" or NULL: none */
   const char *name, *value; /* a variable of the environment */
 } limits;
+
+static int write_text(const char *dir, const char *name, const char *text) {
+  char path[300];
+  snprintf(path, sizeof path, "%s/%s", dir, name);
+  const int fd = open(path, O_WRONLY);
+  if (fd < 0) return 0;
+  const int good = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
+  close(fd);
+  return good;
+}
 
 static void child(const limits *l, const char *log, const char *const *argv) {
   const int fd = open(log, O_WRONLY | O_CREAT | O_TRUNC, 0644);
   if (fd < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0) _exit(99);
   unsetenv("OMP_NUM_THREADS");
+  if (l->group && !write_text(l->group, "cgroup.procs", "0")) _exit(98);
   if (l->name) setenv(l->name, l->value, 1);
   if (l->memory) setrlimit(RLIMIT_AS, &(struct rlimit){l->memory, l->memory});
   if (l->processes) {
@@ -117,11 +130,13 @@ static void estimate_is_true(const char *name, const char *args) {
   memory *= !strcmp(unit, "GB") ? 1e9 : 1e6;
   check(wet.code == 0, "%s: code %d: %.300s", name, wet.code, wet.said);
   printf("%s: estimate %.1f MB; peak %.1f MB\n", name, memory / 1e6, wet.peak / 1e6);
-  check(wet.peak < 1.1 * memory && wet.peak > 0.9 * memory, "%s: %.1f MB is no estimate of %.1f MB", name,
-        memory / 1e6, wet.peak / 1e6);
+  check(wet.peak < 1.1 * memory && wet.peak > 0.9 * memory, "%s: %.1f MB is no estimate of %.1f MB", name, memory / 1e6,
+        wet.peak / 1e6);
 }
 
-static void little_memory(void) {
+/* A run of 150 MB: refused or done, with the same result, whatever limit of this kind there is. group: a control group
+ * and the name of its limit, or NULL for `ulimit -v`. */
+static void little_memory(const char *group, const char *limit) {
   const char *const args = "--preset tiny --n-embd 128 --n-head 4 --n-layer 4 --batch-size 16 --block-size 64 "
                            "--max-iters 2 --eval-interval 2 --eval-iters 1 -t 2 -q --overwrite";
   char line[512];
@@ -134,15 +149,40 @@ static void little_memory(void) {
   int refused = 0, done = 0;
   for (uint64_t mb = 16; mb <= 400; mb += mb < 48 ? 8 : 48) {
     char what[64];
-    snprintf(what, sizeof what, "ulimit -v of %d MB", (int)mb);
-    run(&r, &(limits){.memory = mb << 20}, line);
+    snprintf(what, sizeof what, "%s of %d MB", limit, (int)mb);
+    if (group) {
+      char bytes[32];
+      snprintf(bytes, sizeof bytes, "%d", (int)mb << 20);
+      check(write_text(group, limit, bytes), "%s: cannot be set", what);
+      run(&r, &(limits){.group = group}, line);
+    } else run(&r, &(limits){.memory = mb << 20}, line);
     /* Below some 20 MB the system cannot even load the libraries, which is its own message and 127. */
     if (r.code == 127 || strstr(r.said, "error while loading shared libraries")) continue;
     same_or_said(what, &r, whole, "memory");
     refused += r.code == 1;
     done += r.code == 0;
   }
-  check(refused >= 2 && done >= 2, "ulimit -v: %d refused, %d done", refused, done);
+  check(refused >= 2 && done >= 2, "%s: %d refused, %d done", limit, refused, done);
+}
+
+/* The kernel kills what goes beyond the limit of a control group, so dd-cpu has to see it coming. */
+static void little_memory_in_group(void) {
+  static const struct {
+    const char *parent, *limit;
+  } kinds[] = {{"/sys/fs/cgroup/memory", "memory.limit_in_bytes"}, {"/sys/fs/cgroup", "memory.max"}};
+  for (int i = 0; i < 2; i++) {
+    char group[64];
+    snprintf(group, sizeof group, "%s/dd-limits-%d", kinds[i].parent, (int)getpid());
+    if (mkdir(group, 0755)) continue;
+    if (write_text(group, kinds[i].limit, "1000000000")) {
+      little_memory(group, kinds[i].limit);
+      i = 2;
+    }
+    for (int n = 0; rmdir(group) && errno == EBUSY && n < 100; n++)
+      usleep(20000); /* the last process is still leaving */
+    if (i == 2) return;
+  }
+  printf("skipped: a control group with a limit of memory: none can be made here\n");
 }
 
 static void put(const char *name, const char *text) {
@@ -190,13 +230,22 @@ static void groups(void) {
 
 static void threads(void) {
   static const limits odd[] = {
-      {.name = "OMP_THREAD_LIMIT", .value = "1"},    {.name = "OMP_THREAD_LIMIT", .value = "2"},
-      {.name = "OMP_STACKSIZE", .value = "1k"},      {.name = "OMP_STACKSIZE", .value = "16k"},
-      {.name = "OMP_STACKSIZE", .value = "32k"},     {.name = "OMP_STACKSIZE", .value = "64k"},
-      {.name = "OMP_STACKSIZE", .value = "256k"},    {.name = "OMP_STACKSIZE", .value = "100000g"},
-      {.name = "OMP_STACKSIZE", .value = "nonsense"}, {.name = "OMP_NUM_THREADS", .value = "3"},
-      {.name = "OMP_PROC_BIND", .value = "true"},    {.name = "OMP_DYNAMIC", .value = "true"},
-      {.processes = 1}, {.processes = 2}, {.processes = 3}, {.processes = 50},
+      {.name = "OMP_THREAD_LIMIT", .value = "1"},
+      {.name = "OMP_THREAD_LIMIT", .value = "2"},
+      {.name = "OMP_STACKSIZE", .value = "1k"},
+      {.name = "OMP_STACKSIZE", .value = "16k"},
+      {.name = "OMP_STACKSIZE", .value = "32k"},
+      {.name = "OMP_STACKSIZE", .value = "64k"},
+      {.name = "OMP_STACKSIZE", .value = "256k"},
+      {.name = "OMP_STACKSIZE", .value = "100000g"},
+      {.name = "OMP_STACKSIZE", .value = "nonsense"},
+      {.name = "OMP_NUM_THREADS", .value = "3"},
+      {.name = "OMP_PROC_BIND", .value = "true"},
+      {.name = "OMP_DYNAMIC", .value = "true"},
+      {.processes = 1},
+      {.processes = 2},
+      {.processes = 3},
+      {.processes = 50},
   };
   char line[512];
   result r;
@@ -255,7 +304,8 @@ int main(int argc, char **argv) {
       if (getenv("DD_LONG"))
         estimate_is_true("paper, batch 64, slices of 4",
                          "--slice 4 --max-iters 1 --eval-interval 1 --eval-iters 1 -t 2");
-      little_memory();
+      little_memory(NULL, "ulimit -v");
+      little_memory_in_group();
     }
     threads();
   }

@@ -109,13 +109,33 @@ static void test_run_open(void **state) {
   assert_int_equal(dd_rundir_open(at("run2"), DD_RUN_RESUME, &rd, &err), DD_E_USAGE);
 }
 
+/* A disk of 4 KB blocks with so many left. -1: it cannot be told. */
+static long long blocks_left;
+static int made_up_disk(const char *path, struct statvfs *v) {
+  (void)path;
+  if (blocks_left < 0) return errno = EIO, -1;
+  *v = (struct statvfs){.f_frsize = 4096, .f_blocks = 1000000, .f_bavail = (fsblkcnt_t)blocks_left};
+  return 0;
+}
+
 static void test_run_space(void **state) {
   (void)state;
   dd_error err;
+  dd_fs_ops made_up = dd_fs_posix;
+  made_up.statvfs = made_up_disk;
   dd_rundir *rd = open_run(DD_RUN_CREATE);
   assert_int_equal(dd_rundir_check_space(rd, 1, &err), DD_OK);
   assert_int_equal(dd_rundir_check_space(rd, UINT64_MAX, &err), DD_E_IO);
   assert_non_null(strstr(err.message, "free some space"));
+  dd_fs_replace(&made_up);
+  blocks_left = 0;
+  assert_int_equal(dd_rundir_check_space(rd, 1, &err), DD_E_IO);
+  blocks_left = 11;
+  assert_int_equal(dd_rundir_check_space(rd, 10 * 4096 + 1, &err), DD_OK);
+  assert_int_equal(dd_rundir_check_space(rd, 11 * 4096, &err), DD_E_IO); /* the last block is for the directory */
+  blocks_left = -1;
+  assert_int_equal(dd_rundir_check_space(rd, UINT64_MAX, &err), DD_OK); /* writing will tell */
+  dd_fs_replace(NULL);
   dd_rundir_close(rd);
 }
 

@@ -26,7 +26,8 @@ static const enum dd_schedule_id pure[] = {DD_SCHEDULE_FIXED, DD_SCHEDULE_LINEAR
 /* tested in test_rates.c */
 static const enum dd_schedule_id elsewhere[] = {
     DD_SCHEDULE_LINEAR_RISE, DD_SCHEDULE_CURRICULUM, DD_SCHEDULE_EARLY, DD_SCHEDULE_LATE, DD_SCHEDULE_V,
-    DD_SCHEDULE_TRIANGLE,    DD_SCHEDULE_STEPS,      DD_SCHEDULE_TABLE, DD_SCHEDULE_EXPR, DD_SCHEDULE_GAP};
+    DD_SCHEDULE_TRIANGLE,    DD_SCHEDULE_STEPS,      DD_SCHEDULE_TABLE, DD_SCHEDULE_EXPR, DD_SCHEDULE_GAP,
+    DD_SCHEDULE_CALLBACK};
 
 /* ---- the four that are functions of t ---------------------------------------------------------------------------- */
 

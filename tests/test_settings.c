@@ -1,52 +1,7 @@
 /* Settings and config files: everything that turns text into struct dd_settings, and back. */
-#include <stdarg.h>
-#include <stddef.h>
-#include <setjmp.h>
-#include <stdint.h>
-#include <cmocka.h>
-#include "run/settings.h"
-#include <locale.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
+#include "settings_fixture.h"
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
-
-static dd_error err;
-
-static dd_settings *fresh(void) {
-  dd_settings *s = dd_settings_create();
-  assert_non_null(s);
-  memset(&err, 0, sizeof err);
-  return s;
-}
-
-static void assert_mentions(const char *text, const char *part) {
-  if (!strstr(text, part)) fail_msg("\"%s\" does not mention \"%s\"", text, part);
-}
-
-static void assert_value(const dd_settings *s, const char *key, const char *expected) {
-  char buf[4096];
-  assert_int_equal(dd_settings_get(s, key, buf, sizeof buf, &err), DD_OK);
-  assert_string_equal(buf, expected);
-}
-
-static void set_ok(dd_settings *s, const char *key, const char *value) {
-  int rc = dd_settings_set(s, key, value, &err);
-  if (rc) fail_msg("%s = %s: %s", key, value, err.message);
-}
-
-static void set_bad(dd_settings *s, const char *key, const char *value, const char *mention) {
-  dd_settings before = *s;
-  err.message[0] = '\0';
-  if (dd_settings_set(s, key, value, &err) != DD_E_USAGE) fail_msg("%s = %s was taken", key, value);
-  assert_int_equal(err.code, DD_E_USAGE);
-  assert_mentions(err.message, mention);
-  assert_memory_equal(s, &before, sizeof before); /* nothing half done */
-}
-
-/* ---- table and defaults ---- */
 
 static void test_table(void **state) {
   (void)state;
@@ -79,27 +34,30 @@ static void test_defaults(void **state) {
   (void)state;
   static const char *const expected[][2] = {
     {"n_layer", "6"}, {"n_head", "6"}, {"n_embd", "384"}, {"block_size", "256"}, {"bias", "false"},
-    {"init_std", "0.02"}, {"preset", "paper"}, {"data", "shakespeare"}, {"tokenizer", "char"}, {"batch_size", "64"},
+    {"init_std", "0.02"}, {"preset", "paper"}, {"data", "shakespeare"}, {"tokenizer", "char"}, {"bpe", ""},
+    {"batch_size", "64"},
     {"gradient_accumulation_steps", "1"}, {"max_iters", "5000"}, {"lr", "0.001"}, {"min_lr", "0.0001"},
     {"warmup_iters", "100"}, {"lr_decay_iters", "0"}, {"decay_lr", "true"}, {"weight_decay", "0.1"}, {"beta1", "0.9"},
     {"beta2", "0.99"}, {"grad_clip", "1"}, {"seed", "1337"}, {"dropout", "0.2"}, {"dropout_final", "0"},
     {"schedule", "fixed"}, {"dropout_step", "0.01"}, {"dropout_min", "0"}, {"dropout_max", "0.5"},
     {"val_compare", "best"}, {"val_patience", "1"}, {"val_min_delta", "0"}, {"dropout_sites", "all"},
-    {"dropout_steps", ""}, {"dropout_table", ""}, {"dropout_expr", ""}, {"dropout_gamma", "10"},
+    {"dropout_steps", ""}, {"dropout_table", ""}, {"dropout_expr", ""}, {"dropout_callback", ""},
+    {"dropout_gamma", "10"},
     {"dropout_cutoff", "0.5"}, {"dropout_cycles", "4"}, {"gap_target", "0.1"}, {"gap_gain", "0.1"},
     {"dropout_embed", ""}, {"dropout_attn", ""}, {"dropout_proj", ""}, {"dropout_mlp", ""}, {"dropout_depth", "flat"},
     {"eval_interval", "250"}, {"eval_iters", "0"}, {"eval_only", "false"}, {"out", ""}, {"resume", "false"},
-    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"on_nan", "stop"}, {"outlier_sigma", "0"},
-    {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"}, {"keep_checkpoints", "2"},
-    {"log_interval", "10"},
+    {"auto_resume", "false"}, {"strict", "false"}, {"replay", ""}, {"files", ""}, {"on_nan", "stop"},
+    {"outlier_sigma", "0"}, {"max_skips", "10"}, {"overwrite", "false"}, {"checkpoint_interval", "0"},
+    {"keep_checkpoints", "2"}, {"log_interval", "10"},
     {"train_fraction", "1"}, {"schedules", "fixed,linear,exponential,cosine,val-loss"}, {"seeds", "8"}, {"grid", ""},
     {"jobs", "0"}, {"shard", ""}, {"baseline", ""}, {"study", ""}, {"format", "html"}, {"plots", ""},
-    {"dry_run", "false"}, {"sample_chars", "0"}, {"tier", "auto"}, {"slice", "0"}, {"recompute", "false"},
+    {"tensorboard", "false"}, {"dry_run", "false"}, {"sample_chars", "0"},
+    {"tier", "auto"}, {"slice", "0"}, {"recompute", "false"},
     {"threads", "0"},
     {"subjects", ""}, {"presets", "auto"}, {"thread_counts", "auto"}, {"repeats", "0"}, {"quick", "false"},
     {"peers", "auto"}, {"json", ""}, {"compare", ""}, {"run", ""},
     {"checkpoint", "best"}, {"prompt", "\n"}, {"max_new_tokens", "500"}, {"temperature", "0.8"}, {"top_k", "200"},
-    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}};
+    {"num_samples", "1"}, {"weights", "f32"}, {"overflow", "slide"}, {"init_from", ""}, {"export_format", "hf"}};
   dd_settings *s = fresh();
   assert_int_equal(COUNT(expected), DD_SETTING_COUNT);
   for (int i = 0; i < COUNT(expected); i++) assert_value(s, expected[i][0], expected[i][1]);
@@ -255,7 +213,7 @@ static void test_names(void **state) {
   assert_true(s->resume);
   set_ok(s, "init-from", "scratch");
   assert_false(s->resume);
-  set_bad(s, "init_from", "gpt2-xl", "scratch or resume");
+  set_bad(s, "init_from", "gpt2-xl", "--init-from ./gpt2-xl");
   assert_string_equal(s->ignored, "");
   static const char *const ignored[] = {"device", "dtype", "compile", "backend", "wandb_log", "wandb-project",
                                         "always_save_checkpoint"};
@@ -283,7 +241,7 @@ static void test_presets(void **state) {
   (void)state;
   dd_settings *s = fresh(), *paper = fresh();
   const char *key, *value;
-  static const char *const names[] = {"paper", "small", "tiny", "gpt2"};
+  static const char *const names[] = {"paper", "small", "tiny", "gpt2", "nanogpt"};
   for (int p = 0; p < COUNT(names); p++) {
     set_ok(s, "preset", names[p]);
     assert_int_equal(s->preset, p);
@@ -298,7 +256,7 @@ static void test_presets(void **state) {
     }
     assert_int_equal(dd_settings_check(s, &err), DD_OK);
   }
-  assert_true(s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 8 && s->max_iters == 600000);
+  assert_true(!s->bias && s->n_embd == 768 && s->gradient_accumulation_steps == 40 && s->max_iters == 600000);
   set_ok(s, "preset", "small");
   assert_true(!s->bias && s->n_layer == 4 && s->n_embd == 128 && s->block_size == 64 && s->batch_size == 12);
   assert_true(s->dropout == 0 && s->max_iters == 2000 && s->gradient_accumulation_steps == 1);
@@ -402,6 +360,7 @@ static void unusual_value(const dd_setting *d, char *buf, size_t size) {
     if (d->id == DD_SETTING_dropout_sites) snprintf(buf, size, "attn,mlp");
     else if (d->id == DD_SETTING_dropout_steps) snprintf(buf, size, "1=0.2, 50%%=0.25");
     else if (d->id == DD_SETTING_dropout_expr) snprintf(buf, size, "t<5 ? p0*2 : \t min(pf,.5)");
+    else if (d->id == DD_SETTING_dropout_callback) snprintf(buf, size, "mine-2.b_c");
     else if (!strncmp(d->name, "dropout_", 8) && d->kind == DD_KIND_TEXT) snprintf(buf, size, "0.25,expr:p0/(1+t)");
     else snprintf(buf, size, "%s \"\\\n\t\x01\xe4\xb8\x96/'", d->name);
     break;
@@ -467,122 +426,6 @@ static void test_json_input(void **state) {
   dd_settings_destroy(s);
 }
 
-/* ---- config files ---- */
-
-static int load_text(dd_settings *s, const char *text, size_t size) {
-  char path[] = "/tmp/dd-settings-XXXXXX";
-  int fd = mkstemp(path);
-  assert_true(fd >= 0);
-  assert_int_equal(write(fd, text, size), size);
-  close(fd);
-  int rc = dd_settings_load(s, path, &err);
-  if (rc) assert_mentions(err.message, path);
-  unlink(path);
-  return rc;
-}
-
-static void test_config_good(void **state) {
-  (void)state;
-  static const char text[] =
-    "\xef\xbb\xbf# comment\r\n"
-    "out_dir = 'out-shakespeare-char'\n"
-    "  eval_interval=20 # why\n"
-    "\n"
-    "wandb_run_name = 'ft-' + str(time.time())\n"
-    "dataset = \"shakespeare_char\"\n"
-    "gradient_accumulation_steps = 5 * 8\n"
-    "batch-size = (3 + 1) * -(-2) - 1\n"
-    "learning_rate = 1e-3 / 2\n"
-    "min_lr = 1_0 / 1e6\n"
-    "max_iters = 600_000\n"
-    "bias = True\n"
-    "decay_lr = False\n"
-    "top_k = None\n"
-    "seed = 0\n"
-    "prompt = 'a\\t\\'\\\\\\x41\\u00e9\\U0001F600#\"'\n"
-    "preset = 'tiny'\n"
-    "n_head = 4\n"
-    "n_head = 8";
-  dd_settings *s = fresh();
-  set_ok(s, "top_k", "7");
-  int rc = load_text(s, text, sizeof text - 1);
-  if (rc) fail_msg("%s", err.message);
-  assert_string_equal(s->out, "out-shakespeare-char");
-  assert_string_equal(s->data, "shakespeare");
-  assert_true(s->eval_interval == 20 && s->gradient_accumulation_steps == 40 && s->batch_size == 7);
-  assert_true(s->lr == 1e-3 / 2 && s->min_lr == 10 / 1e6 && s->max_iters == 600000);
-  assert_true(s->bias && !s->decay_lr && s->top_k == 200 && !dd_settings_is_set(s, DD_SETTING_top_k) && s->seed == 0);
-  assert_string_equal(s->prompt, "a\t'\\A\xc3\xa9\xf0\x9f\x98\x80#\"");
-  assert_string_equal(s->ignored, "wandb_run_name");
-  assert_true(s->preset == DD_PRESET_TINY && s->n_layer == 2 && s->n_head == 8); /* last one wins, preset first */
-  assert_int_equal(load_text(s, "", 0), DD_OK);
-  dd_settings_destroy(s);
-}
-
-static void test_config_bad(void **state) {
-  (void)state;
-  static const struct { const char *line, *mention; } bad[] = {
-    {"n_layer = int(6)", "only strings, numbers"}, {"import time", "expected `key = value`"},
-    {"n_layer", "expected `key = value`"}, {"n_layer == 3", "expected `key = value`"}, {"= 3", "expected"},
-    {"3 = 3", "expected"}, {"n_layer = ", "only strings"}, {"n_layer = '6", "does not end"},
-    {"n_layer = 6; n_head = 6", "only strings"}, {"n_layer = 2 ** 3", "only strings"},
-    {"n_layer = 7 // 2", "only strings"},
-    {"n_layer = 1 / 0", "division by zero"}, {"n_layer = (1", "')'"}, {"n_layer = 1)", "only strings"},
-    {"n_layer = 9223372036854775807 + 1", "too large"}, {"n_layer = 9223372036854775807 * 2", "too large"},
-    {"n_layer = 99999999999999999999", "too large"}, {"lr = 1e999", "not a number"}, {"lr = 1e308 * 10", "lr must be"},
-    {"lr = 1.2.3", "not a number"}, {"prompt = '\\q'", "backslash"}, {"prompt = '\\x4'", "hexadecimal"},
-    {"prompt = '\\ud800'", "backslash"}, {"prompt = '\\0'", "backslash"}, {"prompt = '\\", "backslash"},
-    {"prompt = '''a'''", "three quotes"}, {"prompt = 'a' 'b'", "only strings"}, {"prompt = 'a' + 'b'", "only strings"},
-    {"prompt = f'a'", "only strings"}, {"bias = Truely", "only strings"}, {"n_layer = [6]", "only strings"},
-    {"n_layer = 2.5", "n_layer must be"}, {"n_layr = 3", "did you mean 'n_layer'?"}, {"n_layr = None", "n_layr"},
-    {"preset = 'huge'", "preset must be"}, {"init_from = 'gpt2'", "scratch or resume"},
-    {"n_layer = 0", "n_layer must be"},
-  };
-  for (int i = 0; i < COUNT(bad); i++) {
-    char text[256];
-    dd_settings *s = fresh();
-    int n = snprintf(text, sizeof text, "# one\n\n%s\nn_head = 2\n", bad[i].line);
-    int rc = load_text(s, text, (size_t)n);
-    if (rc != DD_E_USAGE) fail_msg("`%s` was taken", bad[i].line);
-    assert_mentions(err.message, bad[i].mention);
-    assert_mentions(err.message, ":3: ");
-    dd_settings_destroy(s);
-  }
-  dd_settings *s = fresh();
-  char deep[500];
-  memset(deep, '(', sizeof deep);
-  memcpy(deep, "lr = ", 5);
-  assert_int_equal(load_text(s, deep, sizeof deep), DD_E_USAGE);
-  assert_mentions(err.message, "parentheses");
-  char big[5000];
-  memset(big, 'a', sizeof big);
-  memcpy(big, "out = '", 7);
-  big[sizeof big - 1] = '\'';
-  assert_int_equal(load_text(s, big, sizeof big), DD_E_USAGE);
-  assert_mentions(err.message, "too long");
-  assert_int_equal(load_text(s, "n_layer = 3\0x", 13), DD_E_USAGE);
-  assert_mentions(err.message, "NUL");
-  assert_int_equal(dd_settings_load(s, "/nonexistent/config.py", &err), DD_E_IO);
-  assert_mentions(err.message, "/nonexistent/config.py");
-  dd_settings_destroy(s);
-}
-
-static void test_config_json(void **state) {
-  (void)state;
-  static const char nested[] =
-    " \n{\"format\": 1, \"settings\": {\"n_layer\": 4, \"resume\": true, \"seed\": \"0x10\"}}";
-  static const char *const bad[][2] = {
-    {"{\"n_layer\": 3", ":1:"}, {"{\"n_layer\": 3, \"n_layer\": 4}", "twice"}, {"{\"n_layr\": 3}", "n_layer"}};
-  dd_settings *s = fresh();
-  assert_int_equal(load_text(s, nested, sizeof nested - 1), DD_OK);
-  assert_true(s->n_layer == 4 && s->seed == 16 && !s->resume); /* resume belonged to that call of the program */
-  for (int i = 0; i < COUNT(bad); i++) {
-    assert_int_equal(load_text(s, bad[i][0], strlen(bad[i][0])), DD_E_USAGE);
-    assert_mentions(err.message, bad[i][1]);
-  }
-  dd_settings_destroy(s);
-}
-
 int main(void) {
   const struct CMUnitTest tests[] = {
     cmocka_unit_test(test_table), cmocka_unit_test(test_defaults), cmocka_unit_test(test_integers),
@@ -590,8 +433,7 @@ int main(void) {
     cmocka_unit_test(test_text), cmocka_unit_test(test_sites), cmocka_unit_test(test_names),
     cmocka_unit_test(test_presets), cmocka_unit_test(test_dropout_final_default), cmocka_unit_test(test_check),
     cmocka_unit_test(test_overlay),
-    cmocka_unit_test(test_json_round_trip), cmocka_unit_test(test_json_input), cmocka_unit_test(test_config_good),
-    cmocka_unit_test(test_config_bad), cmocka_unit_test(test_config_json),
+    cmocka_unit_test(test_json_round_trip), cmocka_unit_test(test_json_input),
   };
   return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,7 +8,7 @@ static const dd_cli_option options[] = {
    "stands, so that options after it win"},
   {"quiet", 'q', NULL, "no progress on stderr, only warnings and errors"},
   {"verbose", 'v', NULL, "more on stderr"},
-  {"json", 0, NULL, "the result as one line of JSON on stdout (train: above the fingerprint line)"},
+  {"json", 0, NULL, "the result as one line of JSON on stdout, nothing else there"},
   {"color", 0, "WHEN", "auto, always or never"},
   {"help", 'h', NULL, "this text"},
 };
@@ -53,10 +53,12 @@ static int apply_option(cursor *c, const dd_cli_option *o, const char *value, dd
   if (!strcmp(o->name, "verbose")) cli->verbose = true;
   if (!strcmp(o->name, "json")) cli->json = true;
   if (!strcmp(o->name, "color")) {
-    static const char *const modes[] = {"auto", "always", "never"};
-    for (int m = 0; m < COUNT(modes); m++)
+    static const char *const modes[] = {"auto", "always", "never", NULL};
+    for (int m = 0; modes[m]; m++)
       if (!strcmp(value, modes[m])) return cli->color = (dd_color_mode)m, DD_OK;
-    return dd_fail(err, DD_E_USAGE, "--color must be auto, always or never, not '%.60s'", value);
+    const char *close = dd_suggest(value, modes);
+    return dd_fail(err, DD_E_USAGE, "--color must be auto, always or never, not '%.60s'%s%s%s", value,
+                   close ? "; did you mean '" : "", close ? close : "", close ? "'?" : "");
   }
   return DD_OK;
 }

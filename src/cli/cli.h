@@ -63,6 +63,13 @@ void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *e
 /** Text to standard output; a failure is kept and reported at the end. */
 void dd_cli_write(dd_cli *cli, const char *text);
 
+/* ---- signals.c ---- */
+/** SIGINT, SIGTERM, SIGHUP, SIGXCPU ask to stop, SIGUSR1 to save; a second SIGINT ends the program. */
+void dd_signals_catch(void);
+bool dd_signal_stop(void);
+bool dd_signal_save(void);      /* once for each time it was asked */
+bool dd_signal_continued(void); /* stopped and continued since the last call */
+
 /* ---- schedules.c ---- */
 /** `dd-cpu schedules`: list, explain and draw. */
 int dd_cli_schedules(dd_cli *cli, dd_error *err);
@@ -71,6 +78,13 @@ int dd_cli_schedules(dd_cli *cli, dd_error *err);
 /** One check of `dd-cpu verify` as a line; and the command itself. */
 void dd_cli_check(dd_cli *cli, const dd_check_record *r);
 int dd_cli_verify(dd_cli *cli, const dd_callbacks *cb, dd_error *err);
+
+/* ---- inspect.c ---- */
+/** `dd-cpu inspect`: a heading and lines per file, or with --json one object of all. */
+int dd_cli_inspect(dd_cli *cli, dd_callbacks *cb, dd_error *err);
+
+/* ---- export.c ---- */
+int dd_cli_export(dd_cli *cli, const dd_callbacks *cb, dd_error *err);
 
 /* ---- draw.c ---- */
 /** A curve y[n] of values from 0 to top as rows lines of cols characters (Braille or ASCII), each ended by a line feed;
@@ -109,10 +123,14 @@ void dd_progress_eval(dd_progress *p, const dd_eval_record *r);
 /** Colour on a stream that is a live terminal or not; does the locale say UTF-8? */
 bool dd_wants_color(dd_color_mode mode, bool live);
 bool dd_speaks_utf8(void);
+/** Is fd a terminal that understands more than text (TERM is set, and not dumb)? */
+bool dd_is_terminal(int fd);
 /** Call often: lets the clocks of the live line go on between records. */
 void dd_progress_tick(dd_progress *p);
 /** Take the live line off the screen; what is written next starts at the left. */
 void dd_progress_clear(dd_progress *p);
+/** Leave what is drawn where it is and draw below it: after the shell wrote there. */
+void dd_progress_forget(dd_progress *p);
 /** "1:02:03" or "2:03" into out. */
 void dd_format_time(char *out, size_t size, double seconds);
 /** Append a bar of `cells` columns, brackets not counted, that is filled to `fraction`. */

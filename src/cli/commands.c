@@ -6,51 +6,10 @@
 #include "study/tables.h"
 #include <errno.h>
 #include <math.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
-
-/* ---- signals ---- */
-
-/* The one mutable state outside objects: a signal handler can reach nothing else. */
-static volatile sig_atomic_t stop_requested, save_requested, interrupts;
-
-/* Wrappers send one Ctrl-C twice, to the process and to its group: only one that comes later is a second one. */
-static int is_another(const struct timespec *now) {
-  static struct timespec first;
-  if (!interrupts++) {
-    first = *now;
-    return 0;
-  }
-  return (now->tv_sec - first.tv_sec) * 1000 + (now->tv_nsec - first.tv_nsec) / 1000000 >= 300;
-}
-
-static void on_signal(int number) {
-  int saved = errno;
-  struct timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  if (number == SIGUSR1) save_requested = 1;
-  else stop_requested = 1;
-  if (number == SIGINT && is_another(&now)) { /* the user has no patience for the save */
-    ssize_t ignored = write(STDERR_FILENO, "\n", 1);
-    (void)ignored;
-    _exit(130);
-  }
-  errno = saved;
-}
-
-static void catch_signals(void) {
-  static const int numbers[] = {SIGINT, SIGTERM, SIGHUP, SIGXCPU, SIGUSR1};
-  for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++) {
-    struct sigaction old, action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
-    sigemptyset(&action.sa_mask);
-    if (!sigaction(numbers[i], NULL, &old) && old.sa_handler == SIG_IGN) continue; /* nohup, background jobs */
-    sigaction(numbers[i], &action, NULL);
-  }
-}
 
 /* ---- standard output ---- */
 
@@ -107,7 +66,14 @@ static void write_text(dd_cli *cli, const char *text, size_t n) {
 /* ---- callbacks ---- */
 
 static void on_message(void *user, dd_level level, const char *text) {
-  dd_progress_message(&((dd_cli *)user)->progress, level, text);
+  dd_cli *cli = user;
+  if (cli->lines && cli->settings->dry_run && level == DD_INFO) json_array_append_new(cli->lines, json_string(text));
+  dd_progress_message(&cli->progress, level, text);
+}
+
+/* --dry-run with --json: what is said is the result. */
+static void keep_lines(dd_cli *cli) {
+  if (cli->json && cli->settings->dry_run) cli->lines = json_array();
 }
 
 /* `info` is all result: its messages go to stdout. */
@@ -122,7 +88,11 @@ static void on_phase(void *user, const char *what, int64_t done, int64_t total) 
   dd_progress_phase(&((dd_cli *)user)->progress, what, done, total);
 }
 static void on_step(void *user, const dd_step_record *r) { dd_progress_step(&((dd_cli *)user)->progress, r); }
-static void on_study(void *user, const dd_study_status *s) { dd_progress_study(&((dd_cli *)user)->progress, s); }
+static void on_study(void *user, const dd_study_status *s) {
+  dd_cli *cli = user;
+  if (dd_signal_continued()) dd_progress_forget(&cli->progress); /* a shell has written over the table */
+  dd_progress_study(&cli->progress, s);
+}
 static void on_eval(void *user, const dd_eval_record *r) { dd_progress_eval(&((dd_cli *)user)->progress, r); }
 
 /* Text as it comes; with --json it is kept for the result. */
@@ -154,7 +124,7 @@ static void on_check(void *user, const dd_check_record *r) { dd_cli_check(user, 
 static int on_should_stop(void *user) {
   dd_cli *cli = user;
   if (!cli->silent) dd_progress_tick(&cli->progress);
-  if (stop_requested && !cli->stop_announced && !cli->silent) {
+  if (dd_signal_stop() && !cli->stop_announced && !cli->silent) {
     cli->stop_announced = true;
     const unsigned use = cli->command->use;
     dd_progress_message(&cli->progress, DD_INFO,
@@ -162,11 +132,9 @@ static int on_should_stop(void *user) {
                         : use & DD_USE_TRAIN ? "stopping: saving a checkpoint (Ctrl-C again: stop at once)"
                                              : "stopping (Ctrl-C again: stop at once)");
   }
-  if (stop_requested) return 1;
+  if (dd_signal_stop()) return 1;
   if (cli->out_errno && (cli->command->use & DD_USE_SAMPLE)) return 1; /* nobody reads: do not generate on */
-  if (!save_requested) return 0;
-  save_requested = 0;
-  return 2;
+  return dd_signal_save() ? 2 : 0;
 }
 
 static dd_callbacks callbacks_of(dd_cli *cli) {
@@ -233,6 +201,9 @@ static void echo_settings(dd_cli *cli) {
            "preset %s: %lld layers, %lld heads, %lld channels, context %lld, batch %s%lld, %lld iterations",
            dd_settings_choice(s, DD_SETTING_preset), (long long)s->n_layer, (long long)s->n_head, (long long)s->n_embd,
            (long long)s->block_size, parts, (long long)s->batch_size, (long long)s->max_iters);
+  if (*s->init_from) /* the shape is that of the file */
+    snprintf(line, sizeof line, "batch %s%lld, %lld iterations", parts, (long long)s->batch_size,
+             (long long)s->max_iters);
   if (!s->resume) dd_progress_message(&cli->progress, DD_INFO, line);
   list_settings(cli, s->resume ? "given:" : "changed:", s->resume ? NULL : plain);
   if (*s->ignored) {
@@ -268,7 +239,21 @@ static void report_train(dd_cli *cli, const dd_train_result *r, int rc) {
                rc == DD_E_IO ? "trained" : rc ? "stopped after" : "done:", (long long)r->iter, r->train_loss,
                r->val_loss, r->best_val_loss, (long long)r->best_iter, time, r->run_dir);
   }
-  out_printf(cli, "fingerprint %s\n", r->fingerprint);
+  if (!cli->json) out_printf(cli, "fingerprint %s\n", r->fingerprint);
+}
+
+/* The estimate of --dry-run as JSON. */
+static void report_dry_run(dd_cli *cli, int rc) {
+  if (!rc && cli->lines) {
+    json_t *o = json_object();
+    json_object_set_new(o, "command", json_string(cli->command->name));
+    json_object_set_new(o, "status", json_integer(rc));
+    json_object_set_new(o, "dry_run", json_true());
+    json_object_set(o, "lines", cli->lines);
+    out_json(cli, o);
+  }
+  json_decref(cli->lines);
+  cli->lines = NULL;
 }
 
 /* ---- commands ---- */
@@ -279,12 +264,14 @@ static int train_over(dd_cli *cli, dd_ranks *ranks, dd_error *err) {
   /* A resumed run takes from its own configuration what was not given: only dd_train can check the sum. */
   int rc = cli->settings->resume || cli->settings->auto_resume ? DD_OK : dd_settings_check(cli->settings, err);
   if (!rc && !cli->silent) echo_settings(cli);
-  catch_signals();
+  dd_signals_catch();
+  if (!rc) keep_lines(cli);
   if (!rc) rc = dd_train_over(ranks, cli->settings, &cb, &r, err);
   else rc = dd_ranks_agree(ranks, rc, NULL, 0, err); /* the others wait for it */
   if (cli->silent) return rc;
   dd_progress_clear(&cli->progress);
   if (r.fingerprint[0]) report_train(cli, &r, rc); /* none after --dry-run or an early error */
+  report_dry_run(cli, rc);
   return rc;
 }
 
@@ -316,7 +303,7 @@ static int run_eval(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   rc = dd_evaluate(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (rc) return rc;
@@ -339,7 +326,7 @@ static int run_sample(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   rc = dd_sample(cli->settings, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   if (cli->escape_text) end_line(cli); /* for the shell's prompt; files get the text and nothing else */
@@ -363,13 +350,19 @@ static int run_verify(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
   const int rc = need_run(cli, err);
   if (rc) return rc;
-  catch_signals();
+  dd_signals_catch();
   return dd_cli_verify(cli, &cb, err);
+}
+
+static int run_inspect(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  dd_signals_catch();
+  return dd_cli_inspect(cli, &cb, err);
 }
 
 static int run_prepare(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_prepare(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   if (!rc && cli->json) {
@@ -380,6 +373,14 @@ static int run_prepare(dd_cli *cli, dd_error *err) {
     out_json(cli, o);
   }
   return rc;
+}
+
+static int run_export(dd_cli *cli, dd_error *err) {
+  dd_callbacks cb = callbacks_of(cli);
+  const int rc = need_run(cli, err);
+  if (rc) return rc;
+  dd_signals_catch();
+  return dd_cli_export(cli, &cb, err);
 }
 
 static int run_info(dd_cli *cli, dd_error *err) {
@@ -401,7 +402,7 @@ static int run_info(dd_cli *cli, dd_error *err) {
 
 static int run_bench(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_run_bench(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   return rc;
@@ -432,7 +433,8 @@ static void show_study(dd_cli *cli, const char *dir) {
   dd_str text = {0};
   const int terminal = isatty(STDOUT_FILENO);
   if (dd_study_analyse(&dir, 1, cli->settings, NULL, &report, NULL)) return;
-  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100, terminal && cli->progress.color, &text);
+  dd_report_terminal(report, terminal ? dd_terminal_width(STDOUT_FILENO) : 100,
+                     dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO)), &text);
   if (!text.failed) out_write(cli, text.data, text.n);
   dd_str_free(&text);
   json_decref(report);
@@ -445,7 +447,8 @@ static int run_compare(dd_cli *cli, dd_error *err) {
   int rc = dd_settings_check(cli->settings, err);
   if (rc) return rc;
   call_text(cli, call, sizeof call);
-  catch_signals();
+  dd_signals_catch();
+  keep_lines(cli);
   rc = dd_compare(cli->settings, call, &cb, &r, err);
   dd_progress_clear(&cli->progress);
   dd_format_time(time, sizeof time, r.seconds);
@@ -469,19 +472,22 @@ static int run_compare(dd_cli *cli, dd_error *err) {
     out_printf(cli, "%lld of %lld runs finished, %s in %s%s%s\n", (long long)r.finished, (long long)r.cells, time,
                r.dir, *r.report ? ", report in " : "", r.report);
   }
+  report_dry_run(cli, rc);
   return rc;
 }
 
 static int run_report(dd_cli *cli, dd_error *err) {
   dd_callbacks cb = callbacks_of(cli);
-  catch_signals();
+  dd_signals_catch();
   int rc = dd_report(cli->settings, &cb, err);
   dd_progress_clear(&cli->progress);
   if (rc || !cli->json) return rc;
   json_t *o = json_object();
   json_object_set_new(o, "command", json_string("report"));
   json_object_set_new(o, "format", json_string(dd_settings_choice(cli->settings, DD_SETTING_format)));
-  if (*cli->settings->out) json_object_set_new(o, "out", json_string(cli->settings->out));
+  char path[4096];
+  if (!dd_report_path(cli->settings, path, sizeof path, NULL) && *path)
+    json_object_set_new(o, "out", json_string(path));
   add_text(cli, o);
   out_json(cli, o);
   return DD_OK;
@@ -493,6 +499,7 @@ static const char *const train_examples[] = {
   "train --schedule linear --dropout 0.2 --dropout-final 0.05 -o runs/linear",
   "train --schedule val-loss --data book.txt -t 16",
   "train --resume -o runs/linear",
+  "train --init-from ./gpt2 --data tokens --lr 3e-5 --warmup-iters 0   # fine-tune",
   "train --config train_shakespeare_char.py --n_layer=4", NULL};
 static const char *const eval_examples[] = {"eval runs/linear", "eval runs/linear --data other.txt --json",
                                             "eval runs/linear --weights int8", NULL};
@@ -503,7 +510,15 @@ static const char *const verify_examples[] = {
   "verify runs/linear           # every file of the run", "verify runs/linear/ckpt-0000250.safetensors",
   "verify runs/linear --replay last   # trains again between the two newest checkpoints",
   "verify runs/linear --replay 250..1000 -t 8", NULL};
-static const char *const prepare_examples[] = {"prepare book.txt -o data/book", NULL};
+static const char *const inspect_examples[] = {
+  "inspect runs/linear          # iteration, losses, model, settings", "inspect model.safetensors meta.pkl train.npy",
+  "inspect --json runs/linear/metrics.jsonl", NULL};
+static const char *const prepare_examples[] = {
+  "prepare book.txt -o data/book", "prepare tokens.npy -o data/mine     # or a directory of nanoGPT or llm.c", NULL};
+static const char *const export_examples[] = {
+  "export runs/linear --format hf -o model         # transformers: from_pretrained('model')",
+  "export runs/linear --format nanogpt -o nano     # nanoGPT: sample.py --out_dir=nano",
+  "export runs/linear --format gguf -o linear.gguf # llama.cpp", NULL};
 static const char *const info_examples[] = {"info", "info --tier scalar -t 4", NULL};
 
 static const char *const compare_examples[] = {
@@ -536,8 +551,12 @@ static const dd_command commands[] = {
   {"sample", "generate text from a run", DD_USE_SAMPLE, "RUN", DD_SETTING_run, run_sample, sample_examples, 0},
   {"verify", "check every file of a run, and train a part again", DD_USE_VERIFY, "RUN", DD_SETTING_run, run_verify,
    verify_examples, 0},
-  {"prepare", "turn a text into train.bin, val.bin and meta.json", DD_USE_PREPARE, "TEXT", DD_SETTING_data, run_prepare,
-   prepare_examples, 0},
+  {"inspect", "say what files are and what is in them", DD_USE_INSPECT, "FILE", DD_SETTING_files, run_inspect,
+   inspect_examples, '\n'},
+  {"prepare", "turn text or token files into train.bin, val.bin, meta.json", DD_USE_PREPARE, "TEXT",
+   DD_SETTING_data, run_prepare, prepare_examples, 0},
+  {"export", "write a run in the format of another program", DD_USE_EXPORT, "RUN", DD_SETTING_run, run_export,
+   export_examples, 0},
   {"schedules", "list, explain and draw the dropout schedules", DD_USE_SCHEDULES, "NAME[:ARG]", DD_SETTING_schedule,
    dd_cli_schedules, schedules_examples, 0},
   {"info", "facts of machine and build", DD_USE_INFO, NULL, 0, run_info, info_examples, 0},
@@ -559,20 +578,6 @@ const dd_command *dd_command_find(const char *name) {
 }
 
 /* "dd-cpu: error: ..." on stderr, whatever --quiet and --json say. */
-void dd_report_error(dd_cli *cli, const char *program, int rc, const dd_error *err) {
-  const char *label = rc == DD_E_STOPPED ? "stopped" : "error";
-  FILE *out = cli->progress.stream;
-  if (cli->silent) return;
-  dd_progress_clear(&cli->progress);
-  fprintf(out, cli->progress.color && rc != DD_E_STOPPED ? "%s: \033[1;31m%s:\033[0m " : "%s: %s: ", program, label);
-  for (const unsigned char *c = (const unsigned char *)err->message; *c; c++)
-    if (*c < 32 || *c == 127) fprintf(out, "\\x%02x", *c);
-    else fputc(*c, out);
-  fputc('\n', out);
-  if (rc == DD_E_USAGE) fprintf(out, "Try `%s %s --help`.\n", program, cli->command->name);
-  fflush(out);
-}
-
 int dd_command_execute(dd_cli *cli, const char *program) {
   dd_error err = {0};
   cli->escape_text = isatty(STDOUT_FILENO) && !cli->json;
@@ -582,7 +587,7 @@ int dd_command_execute(dd_cli *cli, const char *program) {
   if (rc && !err.message[0]) snprintf(err.message, sizeof err.message, "%s failed", cli->command->name);
   out_flush(cli);
   /* What failed because nobody reads is told as that. */
-  bool stopped_by_pipe = rc == DD_E_STOPPED && !stop_requested;
+  bool stopped_by_pipe = rc == DD_E_STOPPED && !dd_signal_stop();
   if (cli->out_errno && (!rc || stopped_by_pipe))
     rc = dd_fail(&err, DD_E_IO, "cannot write to standard output: %s", strerror(cli->out_errno));
   if (rc) dd_report_error(cli, program, rc, &err);

@@ -1,36 +1,11 @@
 /* Help, all of it derived from the tables of settings, commands, schedules and presets. */
 #include "bench/bench.h"
-#include "cli/cli.h"
+#include "cli/options.h"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
 
 enum { HELP_COLUMN = 30 };
-
-typedef struct pair { const char *left, *right; } pair;
-
-static const pair exit_codes[] = {
-  {"0", "done"},
-  {"1", "run-time error: out of memory, a thread failed"},
-  {"2", "usage: unknown option or key, value out of range, settings that do not fit together"},
-  {"3", "diverged: loss or gradient became NaN or infinite"},
-  {"4", "a file is damaged or does not fit this run"},
-  {"5", "another process trains in the run directory"},
-  {"74", "a file or standard output could not be read or written"},
-  {"75", "stopped by SIGINT or SIGTERM after saving: run again with --resume"},
-  {"130", "stopped at once by a second SIGINT"},
-};
-
-static const pair environment[] = {
-  {"OMP_NUM_THREADS", "threads when -t is not given"},
-  {"SLURM_CPUS_PER_TASK", "threads when neither -t nor OMP_NUM_THREADS is given"},
-  {"DD_CPU_MPI", "openmpi, mpich, mpi or a path: what carries messages between ranks; none: copies train on their own"},
-  {"DD_TIER", "instruction set when --tier is not given"},
-  {"DD_CPU_CORPUS", "file to use for the corpus `shakespeare` instead of fetching it"},
-  {"XDG_CACHE_HOME", "where fetched corpora are kept, in dd-cpu/ (default: ~/.cache)"},
-  {"NO_COLOR", "no colour; CLICOLOR_FORCE: colour; CLICOLOR=0: none; --color wins over all"},
-  {"TERM, COLUMNS", "dumb: plain lines instead of a live one; width where the terminal tells none"},
-};
 
 #define COUNT(array) ((int)(sizeof(array) / sizeof(array)[0]))
 
@@ -78,55 +53,31 @@ static void entry(FILE *out, const char *left, const char *right, int column, in
   wrap(out, right, column, column, width);
 }
 
-static void pairs(FILE *out, const char *title, const pair *rows, int count, int column, int width) {
+static void pairs(FILE *out, const char *title, const dd_pair *rows, int column, int width) {
   fprintf(out, "\n%s:\n", title);
-  for (int i = 0; i < count; i++) {
+  for (int i = 0; rows[i].left; i++) {
     char left[64];
     snprintf(left, sizeof left, "  %s", rows[i].left);
     entry(out, left, rows[i].right, column, width);
   }
 }
 
-static void append(char *buf, size_t size, const char *text) {
-  size_t n = strlen(buf);
-  if (n < size) snprintf(buf + n, size - n, "%s", text);
-}
-
-static void dashed(char *name) {
-  for (; *name; name++)
-    if (*name == '_') *name = '-';
-}
-
 static void print_setting(FILE *out, const dd_setting *d, int width) {
-  char left[96], name[64], text[1024];
-  bool flag = d->kind == DD_KIND_BOOL, once = d->use & DD_USE_ONCE;
-  char letter = dd_setting_letter(d->id), lead[8] = "      ";
+  char left[96], name[64], text[1024], lead[8] = "      ";
+  const char letter = dd_setting_letter(d->id);
   if (letter) snprintf(lead, sizeof lead, "  -%c, ", letter);
-  snprintf(name, sizeof name, "%s", dd_setting_option_name(d));
-  dashed(name);
-  snprintf(left, sizeof left, "%s--%s%s%s%s", lead, flag && !once ? "[no-]" : "", name, flag ? "" : " ", d->metavar);
-  snprintf(text, sizeof text, "%s", d->help);
-  if (d->choices) {
-    append(text, sizeof text, ":");
-    for (int i = 0; d->choices[i]; i++) {
-      append(text, sizeof text, i ? ", " : " ");
-      append(text, sizeof text, d->choices[i]);
-    }
-  }
-  if (*d->default_text && !(flag && once)) {
-    append(text, sizeof text, " (default: ");
-    append(text, sizeof text, strcmp(d->default_text, "\n") ? d->default_text : "a line feed");
-    append(text, sizeof text, ")");
-  }
+  dd_option_name(d, name);
+  snprintf(left, sizeof left, "%s--%s%s%s%s", lead, dd_option_has_no(d) ? "[no-]" : "", name,
+           dd_option_is_flag(d) ? "" : " ", d->metavar);
+  dd_option_text(d, text, sizeof text);
   entry(out, left, text, HELP_COLUMN, width);
 }
 
-static void print_common_options(FILE *out, unsigned use, int width) {
+static void print_common_options(FILE *out, const dd_command *command, int width) {
   const dd_cli_option *o;
   fprintf(out, "\nOptions of every command:\n");
   for (int i = 0; (o = dd_cli_option_at(i)); i++) {
-    const dd_setting *d = dd_setting_option(o->name, use);
-    if (d && (d->use & use)) continue; /* this command's own, above */
+    if (!dd_command_shares(command, o)) continue; /* this command's own, above */
     char left[64], lead[8] = "      ";
     if (o->letter) snprintf(lead, sizeof lead, "  -%c, ", o->letter);
     snprintf(left, sizeof left, "%s--%s%s%s", lead, o->name, o->metavar ? " " : "", o->metavar ? o->metavar : "");
@@ -136,16 +87,15 @@ static void print_common_options(FILE *out, unsigned use, int width) {
 
 static void print_schedules(FILE *out, int width) {
 #define SCHEDULE_ROW(id, name, formula, uses, source, help) {name, help},
-  static const pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW)};
-  pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters)", rows, COUNT(rows), 16,
-        width);
+  static const dd_pair rows[] = {DD_SCHEDULES(SCHEDULE_ROW) {NULL, NULL}};
+  pairs(out, "Schedules (p0 = dropout, pf = dropout-final, t = iteration, T = max-iters)", rows, 16, width);
   fputs("  ", out);
   wrap(out, "`dd-cpu schedules` draws them and gives formulas and sources.", 2, 2, width);
 }
 
 static void print_subjects(FILE *out, int width) {
 #define SUBJECT_ROW(name, help) {"  " #name, help},
-  static const pair rows[] = {DD_BENCH_SUBJECTS(SUBJECT_ROW)};
+  static const dd_pair rows[] = {DD_BENCH_SUBJECTS(SUBJECT_ROW)};
   fprintf(out, "\nSubjects:\n");
   for (int i = 0; i < COUNT(rows); i++) entry(out, rows[i].left, rows[i].right, 16, width);
 }
@@ -159,10 +109,10 @@ static void print_presets(FILE *out, int width) {
     const char *key, *value;
     snprintf(left, sizeof left, "  %s", names[p]);
     for (int i = 0; dd_preset_value(p, i, &key, &value); i++) {
-      append(text, sizeof text, i ? ", " : "");
-      append(text, sizeof text, key);
-      append(text, sizeof text, "=");
-      append(text, sizeof text, value);
+      dd_text_append(text, sizeof text, i ? ", " : "");
+      dd_text_append(text, sizeof text, key);
+      dd_text_append(text, sizeof text, "=");
+      dd_text_append(text, sizeof text, value);
     }
     entry(out, left, *text ? text : "the defaults above", 16, width);
   }
@@ -197,12 +147,15 @@ void dd_help_program(FILE *out, int width) {
   wrap(out, "Trains GPTs with dynamic dropout on CPUs, to the same bits on any number of threads and any instruction "
        "set.", 0, 0, width);
   print_commands(out, width);
-  print_common_options(out, 0, width);
-  fprintf(out, "      --version               version of program and numerics (without a command)\n");
-  pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
-  pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
+  print_common_options(out, NULL, width);
+  fprintf(out, "      --version               versions of program and numerics, facts of the build (no command)\n");
+  pairs(out, "Exit codes", dd_exit_codes, 8, width);
+  pairs(out, "Environment", dd_environment, HELP_COLUMN, width);
   print_examples(out, NULL);
-  fprintf(out, "\n`dd-cpu COMMAND --help` lists the options of a command.\n");
+  fputc('\n', out);
+  wrap(out, "`dd-cpu COMMAND --help` lists the options of a command, `dd-cpu man COMMAND | man -l -` shows its manual "
+       "page, `dd-cpu completion bash` (zsh, fish) prints a script that completes commands, options and values.", 0, 0,
+       width);
 }
 
 void dd_help_command(FILE *out, const dd_command *command, int width) {
@@ -217,21 +170,20 @@ void dd_help_command(FILE *out, const dd_command *command, int width) {
     const dd_setting *d;
     bool titled = !grouped;
     for (int i = 0; (d = dd_setting_at(i)); i++) {
-      if (d->group != g || !(d->use & command->use)) continue;
-      if ((command->use & DD_USE_COMPARE) && (d->use & DD_USE_ALONE)) continue;
+      if (d->group != g || !dd_command_takes(command, d)) continue;
       if (!titled) fprintf(out, "\n%s:\n", dd_setting_group_title(g));
       titled = true;
       print_setting(out, d, width);
     }
   }
-  print_common_options(out, command->use, width);
+  print_common_options(out, command, width);
   if (command->use & DD_USE_TRAIN) {
     print_schedules(out, width);
     print_presets(out, width);
   }
   if (command->use & DD_USE_BENCH) print_subjects(out, width);
-  pairs(out, "Exit codes", exit_codes, COUNT(exit_codes), 8, width);
-  pairs(out, "Environment", environment, COUNT(environment), HELP_COLUMN, width);
+  pairs(out, "Exit codes", dd_exit_codes, 8, width);
+  pairs(out, "Environment", dd_environment, HELP_COLUMN, width);
   print_examples(out, command);
   fprintf(out, "\n");
   wrap(out, "Names may be written with - or _, values after = or a space: --n-layer 6 and --n_layer=6 are the same. "

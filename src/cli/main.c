@@ -1,5 +1,5 @@
 /* dd-cpu: find the command, parse its options, run it. */
-#include "cli/cli.h"
+#include "cli/options.h"
 #include "core/ranks.h"
 #include <errno.h>
 #include <fcntl.h>
@@ -32,10 +32,10 @@ static int usage_error(const char *message, const char *detail, const char *sugg
 }
 
 static int unknown_command(const char *name) {
-  const char *names[16];
+  const char *names[32] = {"help", "man", "completion", "version"};
   const dd_command *k;
-  int n = 0;
-  for (int i = 0; (k = dd_command_at(i)) && n < 15; i++) names[n++] = k->name;
+  int n = 4;
+  for (int i = 0; (k = dd_command_at(i)) && n < 31; i++) names[n++] = k->name;
   names[n] = NULL;
   if (name[0] == '-')
     return usage_error("a command comes first, as in `dd-cpu train --preset small`; found", name, NULL);
@@ -58,6 +58,33 @@ static int help(const char *name) {
   if (k) dd_help_command(stdout, k, width);
   else dd_help_program(stdout, width);
   return finish_stdout();
+}
+
+/* `man [COMMAND]`; `man --write DIR` is for the build. */
+static int man(int argc, char **argv) {
+  dd_error err = {0};
+  if (argc > 1 && !strcmp(argv[0], "--write")) {
+    if (dd_manual_write(argv[1], &err)) fprintf(stderr, "dd-cpu: error: %s\n", err.message);
+    return (int)err.code;
+  }
+  const dd_command *k = argc ? dd_command_find(argv[0]) : NULL;
+  if (argc && !k) return unknown_command(argv[0]);
+  dd_manual(stdout, k);
+  return finish_stdout();
+}
+
+static int completion(int argc, char **argv) {
+  if (!argc) return usage_error("completion needs the name of a shell: bash, zsh or fish", NULL, NULL);
+  if (dd_completion(stdout, argv[0])) return finish_stdout();
+  return usage_error("completion is there for bash, zsh and fish, not", argv[0],
+                     dd_suggest(argv[0], dd_completion_shells));
+}
+
+static int version(int argc, char **argv) {
+  const bool json = argc && !strcmp(argv[0], "--json");
+  if (argc > json) return usage_error("--version takes nothing but --json; found", argv[json], NULL);
+  const int rc = dd_print_version(stdout, json);
+  return rc ? rc : finish_stdout();
 }
 
 static int run_command(const dd_command *command, int argc, char **argv) {
@@ -87,10 +114,9 @@ int main(int argc, char **argv) {
   const char *first = argv[1];
   if (!strcmp(first, "--help") || !strcmp(first, "-h")) return help(NULL);
   if (!strcmp(first, "help")) return help(argc > 2 ? argv[2] : NULL);
-  if (!strcmp(first, "--version") || !strcmp(first, "version")) {
-    printf("dd-cpu %s (numerics %d)\n", dd_version(), dd_numerics_version());
-    return finish_stdout();
-  }
+  if (!strcmp(first, "--version") || !strcmp(first, "version")) return version(argc - 2, argv + 2);
+  if (!strcmp(first, "man")) return man(argc - 2, argv + 2);
+  if (!strcmp(first, "completion")) return completion(argc - 2, argv + 2);
   const dd_command *command = dd_command_find(first);
   return command ? run_command(command, argc - 2, argv + 2) : unknown_command(first);
 }

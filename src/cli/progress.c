@@ -34,6 +34,11 @@ bool dd_wants_color(dd_color_mode mode, bool live) {
   return live;
 }
 
+bool dd_is_terminal(int fd) {
+  const char *term = getenv("TERM");
+  return isatty(fd) && term && *term && strcmp(term, "dumb");
+}
+
 bool dd_speaks_utf8(void) {
   static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"};
   for (int i = 0; i < 3; i++) {
@@ -44,12 +49,11 @@ bool dd_speaks_utf8(void) {
 }
 
 void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose) {
-  const char *term = getenv("TERM");
   memset(p, 0, sizeof *p);
   p->stream = stream;
   p->quiet = quiet;
   p->verbose = verbose;
-  p->live = isatty(fileno(stream)) && term && *term && strcmp(term, "dumb");
+  p->live = dd_is_terminal(fileno(stream));
   p->color = dd_wants_color(color, p->live);
   p->unicode = p->live && dd_speaks_utf8();
 }
@@ -168,6 +172,11 @@ void dd_progress_tick(dd_progress *p) {
   if (p->drawn && now() - p->drawn_at >= TICK_SECONDS) draw(p, true);
 }
 
+void dd_progress_forget(dd_progress *p) {
+  p->drawn = false;
+  p->board_lines = 0;
+}
+
 void dd_progress_clear(dd_progress *p) {
   if (!p->drawn) return;
   if (p->board_lines > 1) fprintf(p->stream, "\033[%dA", p->board_lines - 1);
@@ -177,13 +186,48 @@ void dd_progress_clear(dd_progress *p) {
   p->drawn = false;
 }
 
-/* A line that stays, above the live one. File names and other foreign text may hold control bytes; they are shown. */
+/* Columns of text[bytes]: characters of eastern scripts and emoji take two, control bytes are shown as \x1b. */
+static int columns_of(const char *text, int bytes) {
+  int n = 0;
+  for (int i = 0; i < bytes; i++) {
+    const unsigned char c = (unsigned char)text[i];
+    n += c < 32 || c == 127 ? 4 : (c & 0xc0) != 0x80;
+    if (c < 0xe1 || i + 2 >= bytes) continue;
+    const unsigned u = (c & 15u) << 12 | ((unsigned char)text[i + 1] & 63u) << 6 | ((unsigned char)text[i + 2] & 63u);
+    const int wide = (u >= 0x1100 && u < 0x1160) || (u >= 0x2e80 && u < 0xa4d0) || (u >= 0xac00 && u < 0xd7a4) ||
+                     (u >= 0xf900 && u < 0xfb00) || (u >= 0xff00 && u < 0xff61);
+    n += wide || c >= 0xf0;
+  }
+  return n;
+}
+
+static void put_bytes(dd_progress *p, const char *text, int n) {
+  for (int i = 0; i < n; i++) {
+    const unsigned char c = (unsigned char)text[i];
+    if (c < 32 || c == 127) fprintf(p->stream, "\\x%02x", c);
+    else fputc(c, p->stream);
+  }
+}
+
+/* A line that stays, above the live one; on a terminal broken between words, so that they stay whole. File names and
+ * other foreign text may hold control bytes; they are shown. */
 static void put_line(dd_progress *p, const char *before, const char *text, const char *after) {
+  const int width = p->live ? dd_terminal_width(fileno(p->stream)) : 0;
   dd_progress_clear(p);
   if (p->color) fputs(before, p->stream);
-  for (const unsigned char *c = (const unsigned char *)text; *c; c++) {
-    if (*c < 32 || *c == 127) fprintf(p->stream, "\\x%02x", *c);
-    else fputc(*c, p->stream);
+  for (int at = 0; *text;) {
+    const int spaces = (int)strspn(text, " "), n = (int)strcspn(text + spaces, " ");
+    const int columns = columns_of(text + spaces, n);
+    if (width > 20 && at > 2 && at + spaces + columns > width) {
+      fputs("\n  ", p->stream);
+      at = 2;
+    } else {
+      fprintf(p->stream, "%*s", spaces, "");
+      at += spaces;
+    }
+    put_bytes(p, text + spaces, n);
+    at += columns;
+    text += spaces + n;
   }
   if (p->color) fputs(after, p->stream);
   fputc('\n', p->stream);
@@ -242,9 +286,15 @@ void dd_progress_eval(dd_progress *p, const dd_eval_record *r) {
   int digits = snprintf(total, sizeof total, "%lld", (long long)r->max_iters);
   dd_format_time(elapsed, sizeof elapsed, r->elapsed_s);
   if (p->live) {
-    snprintf(line, sizeof line, "eval %*lld  train %.4f  val %.4f%s  p %.4f  %.1f s  at %s%s%s", digits,
-             (long long)r->iter, r->train_loss, r->val_loss, r->improved ? " best" : "     ", r->dropout, r->seconds,
-             elapsed, p->verbose ? "  " : "", p->verbose ? r->fingerprint : "");
+    int n = snprintf(line, sizeof line, "eval %*lld  train %.4f  val %.4f%s", digits, (long long)r->iter, r->train_loss,
+                     r->val_loss, r->improved ? " best" : "     ");
+    char more[3][48]; /* what a narrow terminal does without */
+    snprintf(more[0], sizeof *more, "  p %.4f", r->dropout);
+    snprintf(more[1], sizeof *more, "  %.1f s  at %s", r->seconds, elapsed);
+    snprintf(more[2], sizeof *more, "  %s", p->verbose ? r->fingerprint : "");
+    const int width = dd_terminal_width(fileno(p->stream));
+    for (int i = 0; i < 2 + p->verbose && (n + (int)strlen(more[i]) <= width || i == 2); i++)
+      n += snprintf(line + n, sizeof line - (size_t)n, "%s", more[i]);
     put_line(p, r->improved ? GREEN : "", line, r->improved ? PLAIN : "");
     draw(p, true);
     return;

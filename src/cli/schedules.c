@@ -85,7 +85,7 @@ static int make(sketch *k, const dd_settings *s, enum dd_schedule_id id, dd_erro
     dd_settings_schedule_label(one, k->label, sizeof k->label);
     if (table) snprintf(k->label, sizeof k->label, "table:%s", example);
     k->uses = table ? DD_USES_TABLE : dd_settings_uses(one);
-    k->reacts = k->uses & DD_USES_EVALS;
+    k->reacts = (k->uses & DD_USES_EVALS) && id != DD_SCHEDULE_CALLBACK; /* which is drawn as p0 */
     run_through(k, r, one);
     if (!(k->top > 0)) k->top = 0.1;
   }
@@ -327,7 +327,7 @@ int dd_cli_schedules(dd_cli *cli, dd_error *err) {
   const int width = dd_terminal_width(STDOUT_FILENO);
   const screen at = {.width = width < 60 ? 60 : width > 240 ? 240 : width,
                      .unicode = dd_speaks_utf8() && !plain,
-                     .color = dd_wants_color(cli->color, isatty(STDOUT_FILENO) && !plain)};
+                     .color = dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO))};
   const bool all = !dd_settings_is_set(cli->settings, DD_SETTING_schedule);
   if (cli->json) return show_json(cli, all, err);
   return all ? show_all(cli, &at, err) : show_one(cli, &at, err);

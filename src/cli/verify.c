@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const words[] = {[DD_CHECK_GOOD] = "good", [DD_CHECK_NOTE] = "note", [DD_CHECK_BAD] = "BAD"};
 static const char *const colors[] = {
@@ -14,7 +15,7 @@ void dd_cli_check(dd_cli *cli, const dd_check_record *r) {
                                                 r->text));
     return;
   }
-  const int color = dd_wants_color(cli->color, cli->escape_text);
+  const int color = dd_wants_color(cli->color, dd_is_terminal(STDOUT_FILENO));
   snprintf(line, sizeof line, "%-4s  %s  %s\n", words[r->state], r->file, r->text);
   for (char *c = line; *c && c[1]; c++) /* names of files and what they hold are foreign */
     if ((unsigned char)*c < 32 || *c == 127) *c = '?';

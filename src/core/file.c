@@ -50,6 +50,7 @@ const dd_fs_ops dd_fs_posix = {
     .fstat = posix_fstat,
     .stat = posix_stat,
     .flock = flock,
+    .statvfs = statvfs,
     .opendir = posix_opendir,
     .readdir = posix_readdir,
     .closedir = posix_closedir,

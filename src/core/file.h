@@ -5,6 +5,7 @@
 #define DD_CORE_FILE_H
 #include "core/error.h"
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/types.h>
 
 /** Same meaning and return values as the system calls of those names (-1 and errno). */
@@ -24,6 +25,7 @@ typedef struct dd_fs_ops {
   int (*fstat)(int fd, struct stat *st);
   int (*stat)(const char *path, struct stat *st);
   int (*flock)(int fd, int operation);
+  int (*statvfs)(const char *path, struct statvfs *v);
   void *(*opendir)(const char *path);
   const char *(*readdir)(void *dir); /* next name, NULL at the end (errno 0) or on error */
   int (*closedir)(void *dir);

@@ -1,8 +1,11 @@
 #include "core/parallel.h"
 #include "core/arena.h"
 #include "core/machine.h"
+#include "dd_config.h"
 #include <limits.h>
+#ifdef DD_HAVE_OPENMP
 #include <omp.h>
+#endif
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
@@ -117,6 +120,7 @@ static void event_next(event *e) {
 static int places_ignored;
 void dd_openmp_ignore_places(void) { places_ignored = 1; }
 
+#ifdef DD_HAVE_OPENMP
 /* Places to bind to: 0 when OpenMP binds nothing. */
 static int bound_places(void) {
   return places_ignored || omp_get_proc_bind() == omp_proc_bind_false ? 0 : omp_get_num_places();
@@ -150,6 +154,13 @@ static void bind_to_place(const dd_team *t, int tid) {
   if (place_set(spread ? (int)((int64_t)tid * places / t->threads) : tid % places, &set))
     sched_setaffinity(0, sizeof set, &set); /* only a wish */
 }
+
+#else
+int dd_openmp_places(void *bitmap, size_t size) {
+  memset(bitmap, 0, size);
+  return 0;
+}
+#endif
 
 const char *dd_phase_name(dd_phase p) {
 #define PHASE_NAME(id, name, way) name,
@@ -208,41 +219,6 @@ static size_t stack_left(void) {
   return e ? SIZE_MAX : (uintptr_t)__builtin_frame_address(0) - (uintptr_t)low;
 }
 
-/* Threads 1 .. threads-1: they stay in one OpenMP region for the life of the team, because the wait at a region's end
- * is the OpenMP library's (it spins for milliseconds, which ruins a machine with other load), and wait here for jobs.
- */
-static void *host(void *arg) {
-  dd_team *t = arg;
-  omp_set_dynamic(0);
-#pragma omp parallel num_threads(t->threads - 1)
-  {
-    const int tid = 1 + omp_get_thread_num();
-    fp_default();
-    if (stack_left() < STACK_MIN) atomic_store(&t->cramped, 1);
-#pragma omp barrier
-#pragma omp master
-    {
-      t->threads = 1 + omp_get_num_threads(); /* fewer than asked for where the system limits threads */
-      event_next(&t->ready);
-    }
-    event_wait(t, &t->ready, 0);
-    bind_to_place(t, tid);
-    for (unsigned seen = 0;; seen++) {
-      event_wait(t, &t->job, seen);
-      if (t->quit) break;
-      work(t, tid);
-      if (atomic_fetch_sub(&t->running, 1) == 1) event_next(&t->finish);
-    }
-  }
-  return NULL;
-}
-
-static void *hold(void *gate) {
-  pthread_mutex_lock(gate);
-  pthread_mutex_unlock(gate);
-  return NULL;
-}
-
 /* The stacks that OpenMP will ask for: "64M", "512k", a number of kilobytes. 0: the system's own size. */
 static size_t openmp_stack(void) {
   const char *s = getenv("OMP_STACKSIZE");
@@ -253,6 +229,106 @@ static size_t openmp_stack(void) {
   const char *const units = "bkmg", *unit = *end ? strchr(units, *end | 0x20) : units + 1;
   if (!unit || n > SIZE_MAX >> 30) return 0;
   return (size_t)n << 10 * (unit - units);
+}
+
+/* Jobs, one after the other, until the team is dissolved. */
+static void serve(dd_team *t, int tid) {
+  event_wait(t, &t->ready, 0);
+#ifdef DD_HAVE_OPENMP
+  bind_to_place(t, tid);
+#endif
+  for (unsigned seen = 0;; seen++) {
+    event_wait(t, &t->job, seen);
+    if (t->quit) break;
+    work(t, tid);
+    if (atomic_fetch_sub(&t->running, 1) == 1) event_next(&t->finish);
+  }
+}
+
+static void arrive(dd_team *t) {
+  fp_default();
+  if (stack_left() < STACK_MIN) atomic_store(&t->cramped, 1);
+}
+
+#ifdef DD_HAVE_OPENMP
+/* OpenMP's threads have stacks of their own; this one only hosts the region. */
+static int start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
+  return pthread_create(thread, NULL, fn, arg);
+}
+
+/* Threads 1 .. threads-1: they stay in one OpenMP region for the life of the team, because the wait at a region's end
+ * is the OpenMP library's (it spins for milliseconds, which ruins a machine with other load), and wait here for jobs.
+ */
+static void *host(void *arg) {
+  dd_team *t = arg;
+  omp_set_dynamic(0);
+#pragma omp parallel num_threads(t->threads - 1)
+  {
+    arrive(t);
+#pragma omp barrier
+#pragma omp master
+    {
+      t->threads = 1 + omp_get_num_threads(); /* fewer than asked for where the system limits threads */
+      event_next(&t->ready);
+    }
+    serve(t, 1 + omp_get_thread_num());
+  }
+  return NULL;
+}
+#else
+typedef struct member {
+  dd_team *team;
+  int tid;
+  pthread_t thread;
+} member;
+
+static void *member_main(void *arg) {
+  const member *m = arg;
+  arrive(m->team);
+  atomic_fetch_add(&m->team->running, 1);
+  serve(m->team, m->tid);
+  return NULL;
+}
+
+enum { STACK_DEFAULT = 2 << 20 }; /* some C libraries give threads little */
+
+static int start_thread(pthread_t *thread, void *(*fn)(void *), void *arg) {
+  pthread_attr_t stack;
+  const size_t wanted = openmp_stack();
+  int e = pthread_attr_init(&stack);
+  if (e) return e;
+  pthread_attr_setstacksize(&stack, wanted ? wanted : STACK_DEFAULT); /* a size that is too small changes nothing */
+  e = pthread_create(thread, &stack, fn, arg);
+  pthread_attr_destroy(&stack);
+  return e;
+}
+
+/* The same without OpenMP: this thread is number 1 and starts the others. */
+static void *host(void *arg) {
+  dd_team *t = arg;
+  const int others = t->threads - 2;
+  member *m = calloc((size_t)others + 1, sizeof *m);
+  int started = 0;
+  arrive(t);
+  while (m && started < others) {
+    m[started] = (member){.team = t, .tid = 2 + started};
+    if (start_thread(&m[started].thread, member_main, &m[started])) break;
+    started++;
+  }
+  while (atomic_load(&t->running) < started) sched_yield(); /* until all have said whether their stack suffices */
+  t->threads = 2 + started;
+  event_next(&t->ready);
+  serve(t, 1);
+  for (int i = 0; i < started; i++) pthread_join(m[i].thread, NULL);
+  free(m);
+  return NULL;
+}
+#endif
+
+static void *hold(void *gate) {
+  pthread_mutex_lock(gate);
+  pthread_mutex_unlock(gate);
+  return NULL;
 }
 
 /* OpenMP libraries end the process when a thread cannot be started, so try first: that many threads, all at once.
@@ -290,7 +366,7 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
                    can + 1, can + 1, getenv("OMP_STACKSIZE") ? ", or a smaller OMP_STACKSIZE" : "");
   }
   if (!rc && threads > 1) {
-    const int e = pthread_create(&t->host, NULL, host, t);
+    const int e = start_thread(&t->host, host, t);
     if (e) rc = dd_fail(err, DD_E_RUNTIME, "cannot start a thread (%s); use fewer with -t", strerror(e));
     else {
       t->hosted = 1;

@@ -85,6 +85,19 @@ RATE(GAP) {
   return st->p;
 }
 
+RATE(CALLBACK) {
+  if (!s->ask || !s->ask->rate) return s->p0;
+  const dd_rate_query q = {.iter = at.t,
+                           .max_iters = s->T,
+                           .name = s->name,
+                           .site = s->site,
+                           .p0 = s->p0,
+                           .train_loss = st->train,
+                           .val_loss = st->prev,
+                           .best_val_loss = st->lowest};
+  return s->ask->rate(s->ask->user, &q) + 0.0;
+}
+
 static rate_fn *const rates[DD_SCHEDULE_COUNT] = {
 #define ROW(id, ...) [DD_SCHEDULE_##id] = rate_##id,
     DD_SCHEDULES(ROW)

@@ -2,6 +2,7 @@
  * told, in double, from own functions. The state is a few numbers that checkpoints carry. */
 #ifndef DD_MODEL_SCHEDULE_H
 #define DD_MODEL_SCHEDULE_H
+#include "core/error.h"
 #include "model/expr.h"
 #include "model/points.h"
 #include "model/schedule.def"
@@ -26,6 +27,10 @@ typedef struct dd_schedule {
   /* steps and table; expr; owned by somebody else */
   const dd_points *points;
   const dd_expr *expr;
+  /* callback: whose function, the name it was chosen by, and the site it is asked for (-1: all); NULL: p0 */
+  const dd_callbacks *ask;
+  const char *name;
+  int site;
 } dd_schedule;
 
 /* Losses are +inf before the first evaluation. */
@@ -37,7 +42,7 @@ typedef struct dd_schedule_state {
 } dd_schedule_state;
 
 void dd_schedule_start(const dd_schedule *s, dd_schedule_state *st);
-/** Rate of iteration t, 0 <= t <= T, in [0, 1). Of an expression: what is outside is clamped, NaN gives p0; before the
+/** Rate of iteration t, 0 <= t <= T, in [0, 1); of a callback NaN too, as it is. Of an expression: what is outside is clamped, NaN gives p0; before the
  *  first evaluation (in training there is one before iteration 0) val, train and best are inf and gap is 0. */
 double dd_schedule_rate(const dd_schedule *s, const dd_schedule_state *st, int64_t t);
 /** The value of an expression as it is, for checks: NaN and what is outside [0, 1) included. */

@@ -33,6 +33,13 @@ static const char FORMAT[] = "dd-cpu checkpoint 1";
 /* Where a rollback would go: that depends on what could be saved and what was asked for, too. */
 static int is_of_anchor(const char *key) { return strcmp(key, "anchor") == 0 || strcmp(key, "rollbacks") == 0; }
 
+const char *dd_by_hand_name(int64_t by_hand) {
+  return by_hand & DD_HAND_LR        ? "learning rate"
+         : by_hand & DD_HAND_DROPOUT ? "dropout rates"
+         : by_hand & DD_HAND_BATCHES ? "batches"
+                                     : "weights";
+}
+
 const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b) {
   const dd_run_state *st;
 #define COMPARE(key, value)                                                                                            \
@@ -54,7 +61,7 @@ const char *dd_run_state_difference(const dd_run_state *a, const dd_run_state *b
   if (a->guard.key != b->guard.key && !is_of_anchor(#key)) return "guard_" #key;
   STATE_GUARD(COMPARE)
 #undef COMPARE
-  return NULL;
+  return a->by_hand != b->by_hand ? "by_hand" : NULL;
 }
 
 struct dd_checkpoint {
@@ -144,7 +151,9 @@ static json_t *metadata(const dd_weights_view *w, const dd_run_state *st, const 
 #undef WRITE
   if (st->guard.norms) set_norms(o, &st->guard);
   set_text(o, "data_hash", st->data_hash);
+  if (st->by_hand) set_int(o, "by_hand", st->by_hand);
   if (*st->table_hash) set_text(o, "table_hash", st->table_hash);
+  if (*st->init_hash) set_text(o, "init_hash", st->init_hash);
   if (*st->run_id) set_text(o, "run_id", st->run_id);
   set_json(o, "settings", dd_settings_to_json(s));
   if (dd_vocab_to_json(vocab, v, NULL)) {
@@ -274,13 +283,15 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   if (dd_st_meta(c->st, "guard_" #key) && (rc = read_int(c, "guard_" #key, lo, hi, &st->guard.key, err))) return rc;
   STATE_GUARD(READ)
 #undef READ
+  if (dd_st_meta(c->st, "by_hand") && (rc = read_int(c, "by_hand", 0, DD_HAND_ALL, &st->by_hand, err))) return rc;
   if ((rc = read_norms(c, &st->guard, err))) return rc;
   st->schedule.all.train = st->train_loss;
   st->schedule.all.lowest = st->best_val_loss;
   const char *hash = dd_st_meta(c->st, "data_hash"), *table = dd_st_meta(c->st, "table_hash");
   snprintf(st->data_hash, sizeof st->data_hash, "%s", hash ? hash : "");
   snprintf(st->table_hash, sizeof st->table_hash, "%s", table ? table : "");
-  const char *id = dd_st_meta(c->st, "run_id");
+  const char *id = dd_st_meta(c->st, "run_id"), *init = dd_st_meta(c->st, "init_hash");
+  snprintf(st->init_hash, sizeof st->init_hash, "%s", init ? init : "");
   snprintf(st->run_id, sizeof st->run_id, "%s", id ? id : "");
 
   json_t *o;
@@ -294,7 +305,7 @@ static int read_metadata(dd_checkpoint *c, dd_error *err) {
   if ((rc = read_json(c, "vocab", &o, err))) return rc;
   rc = dd_vocab_from_json(&c->vocab, o, path, err);
   json_decref(o);
-  if (!rc && c->vocab.size != s->V)
+  if (!rc && c->vocab.size > s->V) /* fewer: weights of others have room for more than the text needs */
     rc = dd_fail(err, DD_E_CORRUPT, "%s: vocabulary of %d symbols in a model of %d", path, c->vocab.size, (int)s->V);
   return rc;
 }
@@ -430,14 +441,24 @@ static int read_flat(dd_checkpoint *c, const dd_layout *l, int array, float *fla
   return DD_OK;
 }
 
-int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
-  int rc = read_flat(c, &m->layout, 0, m->param, err);
-  if (!rc && m->o.train) rc = read_flat(c, &m->layout, 1, m->m, err);
-  if (!rc && m->o.train) rc = read_flat(c, &m->layout, 2, m->v, err);
+int dd_checkpoint_has_moments(const dd_checkpoint *c) {
+  const dd_tensor_info *last = dd_st_at(c->st, dd_st_count(c->st) - 1);
+  return last && strncmp(last->name, prefix[2], strlen(prefix[2])) == 0;
+}
+
+int dd_checkpoint_read(dd_checkpoint *c, const dd_layout *l, float *param, float *m, float *v, dd_error *err) {
+  int rc = read_flat(c, l, 0, param, err);
+  if (!rc && m) rc = read_flat(c, l, 1, m, err);
+  if (!rc && v) rc = read_flat(c, l, 2, v, err);
   if (rc) return rc;
-  dd_model_params_changed(m);
   char hex[33];
-  dd_model_fingerprint(m, hex);
+  dd_params_fingerprint(param, l, hex);
   if (!*hex) return dd_fail(err, DD_E_RUNTIME, "out of memory while reading %s", dd_st_path(c->st));
   return strcmp(hex, dd_checkpoint_fingerprint(c)) == 0 ? DD_OK : wrong_fingerprint(c, err);
+}
+
+int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err) {
+  const int rc = dd_checkpoint_read(c, &m->layout, m->param, m->m, m->v, err); /* m, v: NULL without train */
+  if (!rc) dd_model_params_changed(m);
+  return rc;
 }

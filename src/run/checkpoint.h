@@ -7,6 +7,10 @@
 #include "run/rates.h"
 #include "run/vocab.h"
 
+enum { DD_HAND_LR = 1, DD_HAND_DROPOUT = 2, DD_HAND_BATCHES = 4, DD_HAND_WEIGHTS = 8, DD_HAND_ALL = 15 };
+/** In words: "learning rate", "batches" ...; of several the first. */
+const char *dd_by_hand_name(int64_t by_hand);
+
 /** What continues a run besides tensors and settings. State before update `iter`. */
 typedef struct dd_run_state {
   int64_t iter;
@@ -19,6 +23,8 @@ typedef struct dd_run_state {
   double elapsed_s;
   char data_hash[33];
   char table_hash[33]; /* of the file of schedule `table`, "" without */
+  int64_t by_hand;     /* DD_HAND_x: what a program set that otherwise follows from the settings */
+  char init_hash[33];  /* fingerprint of the parameters that --init-from began with, "" without */
   char run_id[33];     /* drawn when the run began: tells its files from those of another; "" in old files */
 } dd_run_state;
 
@@ -53,6 +59,11 @@ const dd_shape *dd_checkpoint_shape(const dd_checkpoint *c);
 const dd_vocab *dd_checkpoint_vocab(const dd_checkpoint *c);
 const dd_settings *dd_checkpoint_settings(const dd_checkpoint *c);
 const dd_run_state *dd_checkpoint_state(const dd_checkpoint *c);
+/** 1 when the file holds AdamW's moments too. */
+int dd_checkpoint_has_moments(const dd_checkpoint *c);
+/** Read parameters and, unless NULL, both moments into arrays of layout l, which must be that of the checkpoint's
+ *  shape; hashes and the fingerprint of the parameters are verified. */
+int dd_checkpoint_read(dd_checkpoint *c, const dd_layout *l, float *param, float *m, float *v, dd_error *err);
 /** Read parameters, and with m->o.train also the optimizer, into m, which must have the checkpoint's shape; every
  *  tensor's hash is verified, and so is the fingerprint of the parameters. */
 int dd_checkpoint_load(dd_checkpoint *c, dd_model *m, dd_error *err);

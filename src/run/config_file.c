@@ -210,6 +210,8 @@ static int apply_line(dd_settings *s, const char *line, bool preset_pass, dd_err
   while (n + 1 < sizeof key && (isalnum((unsigned char)in.p[n]) || in.p[n] == '_' || in.p[n] == '-')) n++;
   memcpy(key, in.p, n);
   key[n] = '\0';
+  if ((!strcmp(key, "import") || !strcmp(key, "from")) && (in.p[n] == ' ' || in.p[n] == '\t'))
+    if (isalpha((unsigned char)in.p[n + 1])) return DD_OK; /* `import time`: what it is for is not executed either */
   in.p += n;
   skip_spaces(&in);
   if (!n || isdigit((unsigned char)key[0]) || in.p[0] != '=' || in.p[1] == '=')

@@ -12,7 +12,8 @@
 
 /* What rank 0 tells before its settings. */
 typedef struct orders {
-  uint64_t text_bytes; /* of the settings, as JSON */
+  uint64_t text_bytes; /* of the settings and the vocabulary, as JSON */
+  int64_t symbols;     /* V of weights that were loaded, 0: that of the data */
   int32_t careful;
   char data_hash[36], table_hash[36];
 } orders;
@@ -113,12 +114,15 @@ int dd_crew_enlist(dd_job *j, dd_error *err) {
   int rc = dd_ranks_agree(j->ranks, DD_OK, NULL, 0, err);
   if (!rc) rc = compare_given(j, j->given, err);
   if (rc) return rc;
-  json_t *o = dd_settings_to_json(j->s);
-  char *text = o ? json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17)) : NULL;
+  json_t *o = json_object();
+  char *text = NULL;
+  rc = o && !json_object_set_new(o, "settings", dd_settings_to_json(j->s)) ? dd_vocab_to_json(&j->data->vocab, o, err)
+                                                                           : DD_E_RUNTIME;
+  if (!rc) text = json_dumps(o, JSON_COMPACT | JSON_REAL_PRECISION(17));
   json_decref(o);
   if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   j->careful = is_long(j);
-  orders k = {.text_bytes = strlen(text), .careful = j->careful};
+  orders k = {.text_bytes = strlen(text), .symbols = j->symbols, .careful = j->careful};
   snprintf(k.data_hash, sizeof k.data_hash, "%s", j->data->hash);
   snprintf(k.table_hash, sizeof k.table_hash, "%s", j->rates->table_hash);
   rc = dd_ranks_broadcast(j->ranks, &k, sizeof k, 0, err);
@@ -136,8 +140,12 @@ static int receive_settings(dd_job *j, orders *k, dd_error *err) {
   if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   rc = dd_ranks_broadcast(j->ranks, text, k->text_bytes, 0, err);
   if (rc) return rc;
+  j->symbols = k->symbols;
   o = json_loadb(text, k->text_bytes, 0, NULL);
-  rc = o ? dd_settings_from_json(j->s, o, err) : dd_fail(err, DD_E_RUNTIME, "settings of rank 0 cannot be read");
+  rc = o ? dd_vocab_from_json(&j->told, o, "the vocabulary of rank 0", err) : DD_OK;
+  if (!rc)
+    rc = o ? dd_settings_from_json(j->s, json_object_get(o, "settings"), err)
+           : dd_fail(err, DD_E_RUNTIME, "settings of rank 0 cannot be read");
   json_decref(o);
   free(text);
   return rc;
@@ -184,7 +192,7 @@ int dd_crew_hand_out(dd_job *j, int loaded, dd_error *err) {
   const size_t bytes = (size_t)j->m->layout.floats * sizeof(float);
   const int first = dd_ranks_rank(j->ranks) == 0;
   int rc = dd_ranks_broadcast(j->ranks, &what, sizeof what, 0, err);
-  if (!rc && !what && !first) dd_job_begin(j);
+  if (!rc && !what && !first) rc = dd_job_begin(j, err);
   float *const array[] = {j->m->param, j->m->m, j->m->v};
   for (int i = 0; i < 3 && what && !rc; i++) rc = dd_ranks_broadcast(j->ranks, array[i], bytes, 0, err);
   if (!rc) rc = dd_ranks_broadcast(j->ranks, &j->state, sizeof j->state, 0, err);

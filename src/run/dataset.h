@@ -26,7 +26,20 @@ typedef struct dd_dataset {
  *  unless the setting was given. A directory whose tokens were made by another tokenizer than the one asked for is
  *  DD_E_USAGE. cb may be NULL. */
 int dd_dataset_open(dd_dataset **out, const char *spec, const char *tokenizer, const dd_callbacks *cb, dd_error *err);
+/** Tokens of a caller, copied; every id below vocab_size (DD_E_USAGE). The vocabulary is that of bare numbers, and the
+ *  hash that of a directory with the same tokens. spec: what `data` says of it, "" for nothing. */
+int dd_dataset_from_tokens(dd_dataset **out, const uint16_t *train, int64_t n_train, const uint16_t *val, int64_t n_val,
+                           int64_t vocab_size, const char *spec, dd_error *err);
+/** The same with the vocabulary for tokenizer gpt2 (shared, may be NULL). A text is split by its characters, as nanoGPT
+ *  does, then each part is encoded. A directory of bare token numbers, such as nanoGPT prepares, gets this vocabulary;
+ *  DD_E_CORRUPT when it has a larger id. */
+int dd_dataset_open_bpe(dd_dataset **out, const char *spec, const char *tokenizer, dd_bpe *bpe,
+                        const dd_callbacks *cb, dd_error *err);
 void dd_dataset_close(dd_dataset *d); /* accepts NULL */
+
+/** The same tokens under another vocabulary of the same kind, of which it may use only a part; the hash becomes that of
+ *  the new ids. DD_E_USAGE, and nothing changed: the vocabulary cannot spell the text, or is of another kind. */
+int dd_dataset_recode(dd_dataset *d, const dd_vocab *to, dd_error *err);
 
 /** Where a text of n tokens is cut: int(0.9 n). */
 int64_t dd_split_point(int64_t n);

@@ -19,7 +19,7 @@ int dd_generator_open(dd_generator *q, dd_infer *g, const dd_vocab *vocab, const
   *q = (dd_generator){.g = g, .vocab = vocab, .s = s};
   uint16_t *ids = NULL;
   const char *prompt = *s->prompt ? s->prompt : "\n";
-  int rc = dd_vocab_encode(vocab, prompt, strlen(prompt), "the prompt", &ids, &q->n_prompt, NULL, err);
+  int rc = dd_vocab_encode_prompt(vocab, prompt, strlen(prompt), &ids, &q->n_prompt, err);
   if (rc && !dd_settings_is_set(s, DD_SETTING_prompt)) { /* the default prompt is no text of this vocabulary */
     rc = DD_OK;
     q->n_prompt = 1;
@@ -60,14 +60,31 @@ typedef struct piece {
   char text[PIECE];
 } piece;
 
-static void piece_flush(piece *p) {
-  if (p->n && p->cb && p->cb->text) p->cb->text(p->cb->user, p->text, p->n);
-  p->n = 0;
+/* Bytes at the end of text[n] that begin a character and do not end it: tokens of bytes and of GPT-2 may do so. */
+static size_t unfinished(const char *text, size_t n) {
+  for (size_t k = 1; k <= 3 && k <= n; k++) {
+    const unsigned char c = (unsigned char)text[n - k];
+    if ((c & 0xC0) == 0x80) continue;
+    return k < (c >= 0xF0 ? 4U : c >= 0xE0 ? 3U : c >= 0xC0 ? 2U : 1U) ? k : 0;
+  }
+  return 0;
+}
+
+/* Whole characters; with `all` the rest too. */
+static void piece_flush(piece *p, int all) {
+  const size_t kept = all ? 0 : unfinished(p->text, p->n), n = p->n - kept;
+  if (n && p->cb && p->cb->text) p->cb->text(p->cb->user, p->text, n);
+  memmove(p->text, p->text + n, kept);
+  p->n = kept;
 }
 
 static void piece_put(piece *p, int id) {
-  if (p->n + 8 > PIECE) piece_flush(p);
-  p->n += dd_vocab_decode(p->q->vocab, id, p->text + p->n);
+  char scratch[8];
+  size_t n;
+  const char *text = dd_vocab_decode(p->q->vocab, id, scratch, &n);
+  if (p->n + n > PIECE) piece_flush(p, 0);
+  memcpy(p->text + p->n, text, n);
+  p->n += n;
 }
 
 static void title(const dd_generator *q, int64_t sample, const dd_callbacks *cb) {
@@ -90,17 +107,18 @@ typedef struct group {
   int64_t made, length;    /* tokens made; tokens of the context */
   dd_draw draw;
   double per_token; /* seconds, of the last steps; 0: not known */
+  piece text;       /* of stream 0, not yet told */
 } group;
 
 /* n new tokens of each stream, ids[stream*ld ..]: stream 0 is printed, the others wait. */
 static int emit(group *p, const int32_t *ids, int64_t ld, int64_t n, int64_t *done, dd_error *err) {
-  piece text = {.q = p->q, .cb = p->cb};
-  for (int64_t i = 0; i < n; i++) piece_put(&text, ids[i]);
-  piece_flush(&text);
+  for (int64_t i = 0; i < n; i++) piece_put(&p->text, ids[i]);
+  piece_flush(&p->text, 0);
   for (int64_t s = 1; s < p->samples; s++) {
     uint16_t *to = p->q->later + (s - 1) * p->tokens + p->made;
     for (int64_t i = 0; i < n; i++) to[i] = (uint16_t)ids[s * ld + i];
   }
+  if (p->q->sink) memcpy(p->q->sink + p->made, ids, (size_t)n * sizeof *ids);
   p->made += n;
   p->draw.position += (uint32_t)n;
   if (done) *done += n * p->samples;
@@ -167,7 +185,7 @@ static int run_group(group *p, int64_t *done, dd_error *err) {
 
 int dd_generate(dd_generator *q, int64_t first, int64_t samples, int64_t tokens, const dd_callbacks *cb, int64_t *done,
                 dd_error *err) {
-  group p = {.q = q, .cb = cb, .samples = samples, .tokens = tokens};
+  group p = {.q = q, .cb = cb, .samples = samples, .tokens = tokens, .text = {.q = q, .cb = cb}};
   p.draw = (dd_draw){.temperature = q->s->temperature, .top_k = q->s->top_k, .seed = q->s->seed,
                      .sample = (uint32_t)first};
   free(q->later);
@@ -176,6 +194,7 @@ int dd_generate(dd_generator *q, int64_t first, int64_t samples, int64_t tokens,
     return dd_fail(err, DD_E_RUNTIME, "out of memory for the text of %d samples", (int)samples);
   title(q, first, cb);
   int rc = run_group(&p, done, err);
+  piece_flush(&p.text, 1);
   for (int64_t s = 1; s < samples && !rc; s++) {
     piece text = {.q = q, .cb = cb};
     title(q, first + s, cb);
@@ -183,7 +202,7 @@ int dd_generate(dd_generator *q, int64_t first, int64_t samples, int64_t tokens,
       piece_put(&text, q->later[(s - 1) * tokens + i]);
       if (i % PIECE == PIECE - 1) rc = stopped(cb, err);
     }
-    piece_flush(&text);
+    piece_flush(&text, 1);
   }
   return rc;
 }

@@ -14,6 +14,7 @@ typedef struct dd_generator {
   int64_t n_prompt;
   int32_t *context;       /* [streams][S], what the cache holds */
   int32_t *ids, *next;    /* [streams][S + 1], work; [streams], drawn and not yet fed */
+  int32_t *sink;          /* where the ids of stream 0 go too, or NULL (which it is after opening) */
   uint16_t *later;        /* [streams - 1][tokens], to be printed when stream 0 is done */
 } dd_generator;
 

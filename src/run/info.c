@@ -8,6 +8,20 @@
 #include <jansson.h>
 #include <xxhash.h>
 
+#define DD_PUBLIC_STRUCTS(X)                                                                                           \
+  X(dd_error)                                                                                                          \
+  X(dd_step_record) X(dd_eval_record) X(dd_study_job) X(dd_study_status) X(dd_check_record) X(dd_inspect_record)       \
+      X(dd_rate_query) X(dd_callbacks) X(dd_train_result) X(dd_sample_result) X(dd_eval_result) X(dd_verify_result)    \
+          X(dd_compare_result) X(dd_export_result) X(dd_gpt_info) X(dd_tensor_view)
+
+size_t dd_struct_size(const char *name) {
+  if (strncmp(name, "struct ", 7) == 0) name += 7;
+#define SIZE_ROW(type)                                                                                                 \
+  if (strcmp(name, #type) == 0) return sizeof(type);
+  DD_PUBLIC_STRUCTS(SIZE_ROW)
+  return 0;
+}
+
 const char *dd_version(void) { return DD_VERSION_STRING; }
 int dd_numerics_version(void) { return DD_NUMERICS_VERSION; }
 

@@ -3,6 +3,7 @@
 #include "core/file.h"
 #include "core/hash.h"
 #include "core/number.h"
+#include "run/tokenizer.h"
 #include <limits.h>
 #include <math.h>
 #include <stdio.h>
@@ -14,12 +15,12 @@
 
 /* Settings that may not change when a run is resumed: the result would belong to no configuration. */
 static const enum dd_setting_id fixed_settings[] = {
-    DD_SETTING_n_layer,    DD_SETTING_n_head,
-    DD_SETTING_n_embd,     DD_SETTING_block_size,
-    DD_SETTING_bias,       DD_SETTING_init_std,
-    DD_SETTING_data,       DD_SETTING_tokenizer,
-    DD_SETTING_batch_size, DD_SETTING_gradient_accumulation_steps,
-    DD_SETTING_seed,       DD_SETTING_preset,
+    DD_SETTING_n_layer,        DD_SETTING_n_head,
+    DD_SETTING_n_embd,         DD_SETTING_block_size,
+    DD_SETTING_bias,           DD_SETTING_init_std,
+    DD_SETTING_data,           DD_SETTING_tokenizer,
+    DD_SETTING_batch_size,     DD_SETTING_gradient_accumulation_steps,
+    DD_SETTING_seed,           DD_SETTING_preset,
     DD_SETTING_train_fraction,
 };
 static int is_fixed(enum dd_setting_id id) {
@@ -90,7 +91,7 @@ static dd_model_options model_options(const dd_job *j) {
                                       .H = s->n_head,
                                       .C = s->n_embd,
                                       .S = s->block_size,
-                                      .V = j->data->vocab_size,
+                                      .V = j->symbols ? j->symbols : j->data->vocab_size,
                                       .bias = s->bias},
                             .B = s->batch_size,
                             .T = s->block_size,
@@ -143,7 +144,7 @@ static int estimate(dd_job *j, dd_error *err) {
   const uint64_t bytes = dd_model_bytes(&o, j->k, j->threads) + batches + dd_saver_bytes(&l);
   const uint64_t all = bytes + dd_machine_used_memory();
   char time[32], memory[32], disk[32];
-  dd_duration_text(time, sizeof time, seconds);
+  dd_duration_text(time, sizeof time, seconds < 1 ? 1 : seconds);
   size_text(memory, sizeof memory, (double)all);
   size_text(disk, sizeof disk, (double)l.parameters * 12);
   dd_say(j->cb, DD_INFO, "estimate: %.2f M parameters, %s of memory, %s per checkpoint, about %s",
@@ -165,16 +166,17 @@ static int write_config(dd_job *j, dd_error *err) {
   json_t *settings = dd_settings_to_json(j->s);
   json_t *o = json_pack("{s:s, s:s, s:s, s:i, s:o, s:{s:s, s:s, s:I, s:I, s:i}, s:{s:s, s:s, s:i, s:i}}", "program",
                         "dd-cpu", "version", dd_version(), "run_id", j->state.run_id, "numerics_version",
-                        DD_NUMERICS_VERSION, "settings", settings, "data", "name", j->data->name, "hash",
-                        j->data->hash, "train_tokens", (json_int_t)j->data->n_train,
-                        "val_tokens", (json_int_t)j->data->n_val, "vocab_size", j->data->vocab_size, "machine", "cpu",
-                        cpu, "tier", j->k->tier, "threads", j->threads, "ranks", dd_ranks_size(j->ranks));
+                        DD_NUMERICS_VERSION, "settings", settings, "data", "name", j->data->name, "hash", j->data->hash,
+                        "train_tokens", (json_int_t)j->data->n_train, "val_tokens", (json_int_t)j->data->n_val,
+                        "vocab_size", j->data->vocab_size, "machine", "cpu", cpu, "tier", j->k->tier, "threads",
+                        j->threads, "ranks", dd_ranks_size(j->ranks));
   if (!o) return dd_fail(err, DD_E_RUNTIME, "out of memory for config.json");
   int rc = dd_rundir_config_write(j->dir, o, err);
   if (!rc) {
     if (json_object_set_new(o, "type", json_string("config")))
       rc = dd_fail(err, DD_E_RUNTIME, "out of memory for metrics.jsonl");
     else rc = dd_metrics_append(j->metrics, o, err);
+    if (!rc) dd_events_log(j->events, o, j->cb);
   }
   json_decref(o);
   return rc;
@@ -231,7 +233,8 @@ static int open_rates(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   char full[PATH_MAX];
   /* a resumed run may be started from another directory */
   if (*s->dropout_table && realpath(s->dropout_table, full)) snprintf(s->dropout_table, sizeof full, "%s", full);
-  const int rc = dd_rates_create(&j->rates, s, err);
+  int rc = dd_rates_create(&j->rates, s, err);
+  if (!rc) rc = dd_rates_set_callbacks(j->rates, j->cb, err);
   if (rc) return rc;
   if (c && *dd_checkpoint_state(c)->table_hash && *j->rates->table_hash &&
       strcmp(dd_checkpoint_state(c)->table_hash, j->rates->table_hash) != 0)
@@ -259,9 +262,10 @@ static void name_run(char id[33]) {
   dd_hash_hex(bits, sizeof bits, id);
 }
 
-void dd_job_begin(dd_job *j) {
-  char run_id[33]; /* a run that goes back to its beginning is the same run */
+int dd_job_begin(dd_job *j, dd_error *err) {
+  char run_id[33], init_hash[33]; /* a run that goes back to its beginning is the same run */
   memcpy(run_id, j->state.run_id, sizeof run_id);
+  memcpy(init_hash, j->state.init_hash, sizeof init_hash);
   j->state = (dd_run_state){.evaluated = -1,
                             .best_val_loss = INFINITY,
                             .best_iter = -1,
@@ -273,8 +277,9 @@ void dd_job_begin(dd_job *j) {
   snprintf(j->state.table_hash, sizeof j->state.table_hash, "%s", j->rates->table_hash);
   snprintf(j->state.run_id, sizeof j->state.run_id, "%s", run_id);
   if (!*run_id) name_run(j->state.run_id);
-  dd_model_init(j->m, j->s->init_std);
+  memcpy(j->state.init_hash, init_hash, sizeof init_hash);
   j->saved = -1;
+  return dd_job_init_weights(j, err);
 }
 
 int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
@@ -290,13 +295,15 @@ int dd_job_load(dd_job *j, dd_checkpoint *c, dd_error *err) {
 }
 
 static int start_state(dd_job *j, dd_checkpoint *c, dd_error *err) {
-  if (!c) {
-    dd_job_begin(j);
-    return DD_OK;
-  }
+  if (!c) return dd_job_begin(j, err);
   if (dd_checkpoint_state(c)->iter > j->s->max_iters)
     return dd_fail(err, DD_E_USAGE, "the run is at iteration %lld, beyond --max-iters %lld; raise it to go on",
                    (long long)dd_checkpoint_state(c)->iter, (long long)j->s->max_iters);
+  if (dd_checkpoint_state(c)->by_hand && !j->library)
+    return dd_fail(err, DD_E_USAGE,
+                   "the program that trained this run set its %s by hand, so it does not follow from "
+                   "the settings: go on with that program",
+                   dd_by_hand_name(dd_checkpoint_state(c)->by_hand));
   const int rc = dd_job_load(j, c, err);
   if (rc) return rc;
   j->loaded = j->state.iter;
@@ -310,8 +317,8 @@ static int open_machine(dd_job *j, dd_error *err) {
   int rc = dd_tier_select(j->s->tier, &j->k, j->tier_why, sizeof j->tier_why, err);
   if (!rc) rc = dd_self_test(j->k, err);
   if (rc) return rc;
-  j->threads = dd_machine_threads_shared(j->s->threads, dd_ranks_sharing(j->ranks), j->threads_why,
-                                         sizeof j->threads_why);
+  j->threads =
+      dd_machine_threads_shared(j->s->threads, dd_ranks_sharing(j->ranks), j->threads_why, sizeof j->threads_why);
   if ((rc = team_peak(j->k, j->threads, &j->peak, err))) return rc;
   dd_say(j->cb, DD_INFO, "tier %s (%s), %d threads (%s), FMA peak %.0f GFLOP/s, numerics %d", j->k->tier, j->tier_why,
          j->threads, j->threads_why, j->peak / 1e9, DD_NUMERICS_VERSION);
@@ -323,15 +330,23 @@ static int open_machine(dd_job *j, dd_error *err) {
 
 static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   const int named = c || dd_settings_is_set(j->s, DD_SETTING_data);
-  /* A directory knows how its tokens were made; for a text the run's own vocabulary says it. */
-  const char *tokenizer = NULL;
-  if (c && !dd_is_dir(j->s->data)) tokenizer = dd_vocab_kind_name(dd_checkpoint_vocab(c)->kind);
-  else if (!c && dd_settings_is_set(j->s, DD_SETTING_tokenizer) &&
-           !(dd_ranks_rank(j->ranks) && dd_is_dir(j->s->data))) /* rank 0's finding, not what was asked for */
-    tokenizer = dd_settings_choice(j->s, DD_SETTING_tokenizer);
-  int rc = dd_dataset_open(&j->data, named ? j->s->data : NULL, tokenizer, j->cb, err);
+  const dd_vocab *own = c              ? dd_checkpoint_vocab(c)
+                        : j->init      ? dd_import_vocab(j->init)
+                        : j->told.size ? &j->told
+                                       : NULL;
+  const int asked = !c && !j->told.size && (dd_settings_is_set(j->s, DD_SETTING_tokenizer) || *j->s->bpe);
+  int rc =
+      j->data ? DD_OK : dd_dataset_open_for(&j->data, j->s, named ? j->s->data : NULL, asked ? NULL : own, j->cb, err);
+  /* Weights that know what their ids mean get the text in these ids. */
+  if (!rc && own && own->kind != DD_VOCAB_NUMBER) rc = dd_dataset_recode(j->data, own, err);
+  if (rc && c && j->data) rc = DD_OK; /* not the run's text: said below */
   if (rc) return rc;
-  j->s->tokenizer = j->data->vocab.kind == DD_VOCAB_BYTE ? DD_TOKENIZER_BYTE : DD_TOKENIZER_CHAR;
+  static const int tokenizers[] = {[DD_VOCAB_CHAR] = DD_TOKENIZER_CHAR,
+                                   [DD_VOCAB_BYTE] = DD_TOKENIZER_BYTE,
+                                   [DD_VOCAB_NUMBER] = DD_TOKENIZER_NUMBER,
+                                   [DD_VOCAB_GPT2] = DD_TOKENIZER_GPT2};
+  j->s->tokenizer = tokenizers[j->data->vocab.kind];
+  dd_settings_resolve_bpe(j->s);
   if (c && strcmp(j->data->hash, dd_checkpoint_state(c)->data_hash) != 0)
     return dd_fail(err, DD_E_CORRUPT,
                    "cannot continue: %s is not the text this run was trained on (hash %s, the run has %s); "
@@ -341,6 +356,14 @@ static int open_data(dd_job *j, const dd_checkpoint *c, dd_error *err) {
   if (j->s->train_fraction < 1) j->data->n_train = (int64_t)(j->s->train_fraction * (double)j->data->n_train);
   dd_say(j->cb, DD_INFO, "data %s: %lld training and %lld validation tokens, vocabulary %d", j->data->name,
          (long long)j->data->n_train, (long long)j->data->n_val, j->data->vocab_size);
+  if (j->symbols && j->symbols < j->data->vocab_size)
+    return dd_fail(err, DD_E_USAGE,
+                   "%s has ids up to %d, but the model that --init-from names knows %lld symbols; encode "
+                   "the text with the tokenizer of that model",
+                   j->data->name, j->data->vocab_size - 1, (long long)j->symbols);
+  if (j->init && !own)
+    dd_say(j->cb, DD_WARNING, "%.600s does not say what its ids mean: those of %s are taken to mean the same",
+           j->s->init_from, j->data->name);
   return check_data(j, err);
 }
 
@@ -382,28 +405,34 @@ int dd_job_prepare(dd_job *j, const dd_checkpoint *c, dd_error *err) {
 
 static int open_all(dd_job *j, const dd_settings *given, dd_checkpoint **c, dd_error *err) {
   int rc;
+  if (given->resume && *given->init_from)
+    return dd_fail(err, DD_E_USAGE, "resume and init_from exclude each other: a run that goes on has its own weights");
   if (given->resume) {
     find_out(j, given); /* the run directory first: its checkpoint says what the run is */
     if ((rc = dd_rundir_open(j->s->out, DD_RUN_RESUME, &j->dir, err)) || (rc = open_newest(j, given->strict, c, err)) ||
         (rc = resume_settings(j, given, *c, err)))
       return rc;
   }
+  if (*c) j->symbols = dd_checkpoint_shape(*c)->V;
+  else if ((rc = dd_job_open_init(j, err))) return rc;
   if ((rc = dd_settings_check(j->s, err)) || (rc = dd_job_prepare(j, *c, err)) || given->dry_run) return rc;
   /* Buffers before the run directory: --overwrite removes a run only when this one can start. */
   if ((rc = dd_job_buffers(j, err)) || (rc = dd_crew_enlist(j, err))) return rc;
-  if (given->eval_only) return start_state(j, *c, err); /* reads; leaves no trace */
+  if (given->eval_only || j->in_memory || !*c) rc = start_state(j, *c, err);
+  if (rc || given->eval_only || j->in_memory) return rc; /* leaves no trace */
   if (!given->resume) {
     if (!*j->s->out) default_out(j->s, j->data->name);
     const unsigned flags = DD_RUN_CREATE | (given->overwrite ? DD_RUN_OVERWRITE : 0);
     if ((rc = dd_rundir_open(j->s->out, flags, &j->dir, err))) return rc;
   }
-  if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) || (rc = start_state(j, *c, err)) ||
-      (rc = dd_metrics_open(j->dir, &j->metrics, err)))
+  if ((rc = dd_rundir_check_space(j->dir, 2 * dd_checkpoint_bytes(j->m), err)) ||
+      (*c && (rc = start_state(j, *c, err))) || (rc = dd_metrics_open(j->dir, &j->metrics, err)))
     return rc;
+  if (j->s->tensorboard && (rc = dd_events_open(dd_rundir_path(j->dir), j->loaded, &j->events, err))) return rc;
   dd_say(j->cb, DD_INFO, "run directory %s", dd_rundir_path(j->dir));
   rc = write_config(j, err);
-  const dd_saver_options o = {.dir = j->dir, .metrics = j->metrics, .m = j->m, .s = j->s, .vocab = &j->data->vocab,
-                              .cb = j->cb};
+  const dd_saver_options o = {
+      .dir = j->dir, .metrics = j->metrics, .m = j->m, .s = j->s, .vocab = &j->data->vocab, .cb = j->cb};
   return rc ? rc : dd_saver_create(&j->saver, &o, err);
 }
 
@@ -413,29 +442,24 @@ static int open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *given, dd
   for (int i = 0; dd_setting_at(i); i++)
     if (dd_setting_at(i)->use & DD_USE_ONCE) dd_settings_reset(j->s, (enum dd_setting_id)i);
   dd_settings_overlay(j->s, given);
+  j->symbols = dd_checkpoint_shape(c)->V;
   if ((rc = dd_settings_check(j->s, err)) || (rc = dd_job_prepare(j, c, err)) || (rc = dd_job_buffers(j, err)))
     return rc;
   return start_state(j, c, err);
 }
 
 static int begin(dd_job *j, dd_ranks *ranks, const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
-  *j = (dd_job){.ranks = ranks, .given = s, .cb = cb, .saved = -1, .loaded = -1, .until = -1};
+  *j = (dd_job){.ranks = ranks, .given = s, .cb = cb, .saved = -1, .loaded = -1, .until = -1, .hand_lr = NAN};
+  for (int i = 0; i < DD_SITES; i++) j->hand_rate[i] = NAN;
   j->s = dd_settings_create();
   if (!j->s) return dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   *j->s = *s;
   return DD_OK;
 }
 
-int dd_job_open(dd_job *j, dd_ranks *ranks, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
-  dd_error local;
-  if (!err) err = &local; /* fallback to an older checkpoint reads the message */
+static int open_job(dd_job *j, const dd_settings *given, dd_error *err) {
   dd_checkpoint *c = NULL;
-  int rc = begin(j, ranks, given, cb, err);
-  if (!rc && dd_ranks_rank(ranks)) {
-    dd_settings_destroy(j->s); /* it is rank 0's that count */
-    j->s = dd_settings_create();
-    return j->s ? dd_crew_open(j, given, err) : dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
-  }
+  int rc = DD_OK;
   dd_settings *decided = NULL;
   if (!rc && given->auto_resume) {
     if ((rc = dd_settings_check(given, err))) return rc;
@@ -445,12 +469,33 @@ int dd_job_open(dd_job *j, dd_ranks *ranks, const dd_settings *given, const dd_c
     char *const out = j->s->out, *const asked = decided->out;
     find_out(j, given);
     decide_resume(j, decided);
-    if (!decided->resume) memcpy(out, asked, sizeof j->s->out); /* named after the text that is found */
+    if (decided->resume) dd_settings_reset(decided, DD_SETTING_init_from); /* what it began with */
+    if (!decided->resume) memcpy(out, asked, sizeof j->s->out);            /* named after the text that is found */
   }
   if (!rc) rc = open_all(j, decided ? decided : given, &c, err);
   dd_settings_destroy(decided);
   dd_checkpoint_close(c);
   return rc;
+}
+
+int dd_job_open(dd_job *j, dd_ranks *ranks, const dd_settings *given, const dd_callbacks *cb, dd_error *err) {
+  dd_error local;
+  if (!err) err = &local; /* fallback to an older checkpoint reads the message */
+  const int rc = begin(j, ranks, given, cb, err);
+  if (rc || !dd_ranks_rank(ranks)) return rc ? rc : open_job(j, given, err);
+  dd_settings_destroy(j->s); /* it is rank 0's that count */
+  j->s = dd_settings_create();
+  return j->s ? dd_crew_open(j, given, err) : dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
+}
+
+int dd_job_open_library(dd_job *j, const dd_settings *given, dd_dataset *data, const dd_callbacks *cb, dd_error *err) {
+  dd_error local;
+  if (!err) err = &local;
+  const int rc = begin(j, NULL, given, cb, err);
+  j->data = data;
+  j->library = 1;
+  j->in_memory = !*given->out;
+  return rc ? rc : open_job(j, given, err);
 }
 
 int dd_job_open_replay(dd_job *j, dd_checkpoint *c, const dd_settings *of_run, const dd_settings *given,
@@ -474,6 +519,7 @@ int dd_job_log(dd_job *j, json_t *record, dd_error *err) {
     json_decref(record);
     return dd_fail(err, DD_E_RUNTIME, "out of memory for a record of metrics.jsonl");
   }
+  dd_events_log(j->events, record, j->cb);
   json_decref(record);
   dd_error e;
   const int rc = write_records(j, &e);
@@ -492,10 +538,14 @@ static int close_metrics(dd_job *j, dd_error *err) {
   const int rc = dd_metrics_close(j->metrics, err);
   if (rc || !j->log_failed.code) return rc;
   if (lost)
-    return dd_fail(err, DD_E_IO, "%zu records are missing at the end of metrics.jsonl (%.600s); the checkpoints are "
-                   "not affected, a resume writes them again", lost, j->log_failed.message);
-  return dd_fail(err, DD_E_IO, "metrics.jsonl is complete, but not at the first attempt (%.600s); check the disk "
-                 "before the next run", j->log_failed.message);
+    return dd_fail(err, DD_E_IO,
+                   "%zu records are missing at the end of metrics.jsonl (%.600s); the checkpoints are "
+                   "not affected, a resume writes them again",
+                   lost, j->log_failed.message);
+  return dd_fail(err, DD_E_IO,
+                 "metrics.jsonl is complete, but not at the first attempt (%.600s); check the disk "
+                 "before the next run",
+                 j->log_failed.message);
 }
 
 int dd_job_close(dd_job *j, dd_error *err) {
@@ -503,12 +553,16 @@ int dd_job_close(dd_job *j, dd_error *err) {
   int rc = dd_saver_close(j->saver, err); /* before what it reads */
   const int rc_metrics = close_metrics(j, &e);
   if (!rc && rc_metrics) rc = dd_fail(err, e.code, "%s", e.message);
+  const int rc_events = dd_events_close(j->events, &e);
+  if (!rc && rc_events) rc = dd_fail(err, e.code, "%s", e.message);
   dd_evaluator_destroy(&j->evaluator);
   free(j->idx);
   free(j->targets);
   free(j->losses);
   dd_model_destroy(j->m);
+  dd_import_close(j->init);
   dd_dataset_close(j->data);
+  dd_vocab_free(&j->told);
   dd_rates_destroy(j->rates);
   dd_rundir_close(j->dir);
   dd_settings_destroy(j->s);

@@ -180,3 +180,25 @@ int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err) {
   free(text);
   return rc;
 }
+
+int dd_metrics_each(const char *dir, int (*take)(void *user, const json_t *record), void *user, dd_metrics_seen *seen,
+                    dd_error *err) {
+  char path[4096], *text = NULL;
+  size_t n = 0;
+  *seen = (dd_metrics_seen){0};
+  int rc = dd_path_join(path, sizeof path, dir, METRICS, err);
+  if (rc == DD_OK) rc = dd_file_read_all(path, MAX_METRICS, &text, &n, err);
+  for (size_t at = 0; at < n && rc == DD_OK;) {
+    json_t *o = NULL;
+    const char *end = memchr(text + at, '\n', n - at);
+    const size_t len = end ? (size_t)(end - (text + at)) : n - at;
+    const int got = end ? dd_json_parse(text + at, len, MAX_ELEMENTS, &o, NULL) : DD_E_CORRUPT;
+    if (got == DD_E_RUNTIME) rc = out_of_memory(path, err);
+    else if (got == DD_OK && json_is_object(o)) seen->records++, rc = take(user, o);
+    else seen->bad++;
+    json_decref(o);
+    at += len + 1;
+  }
+  free(text);
+  return rc;
+}

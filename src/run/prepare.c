@@ -1,9 +1,12 @@
-/* dd-cpu prepare: a text becomes a directory of token files. train.bin and val.bin first, meta.json last: it carries
- * the hash of both, so that a directory left half-way by a crash is noticed when it is opened. */
+/* dd-cpu prepare: a text, or token files of other programs, become a directory of token files. train.bin and val.bin
+ * first, meta.json last: it carries the hash of both, so that a directory left half-way by a crash is noticed when it is
+ * opened. */
 #include "core/file.h"
 #include "core/hash.h"
+#include "core/json.h"
 #include "run/settings.h"
 #include "run/source.h"
+#include "run/tokenizer.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -61,32 +64,46 @@ static int write_ids(const char *dir, const char *file, const uint16_t *ids, int
   return status;
 }
 
+/* A path need not be UTF-8, JSON must be: such a name is left out. 1: out of memory. */
+static int set_name(json_t *o, const char *text) {
+  return dd_utf8_valid(text, strlen(text)) && json_object_set_new(o, "name", json_string(text)) != 0;
+}
+
+/* Where the tokens came from; hashes of a text. */
+static int source_facts(const dd_source *source, const dd_callbacks *cb, json_t **out, dd_error *err) {
+  char sha256[65], xxh3[33];
+  *out = json_object();
+  int bad = !*out || set_name(*out, source->spec);
+  if (source->text) {
+    const int status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err);
+    if (status) return status;
+    dd_hash_hex(source->text, source->size, xxh3);
+    bad = bad || json_object_set_new(*out, "bytes", json_integer((json_int_t)source->size)) ||
+          json_object_set_new(*out, "sha256", json_string(sha256)) ||
+          json_object_set_new(*out, "xxh3_128", json_string(xxh3));
+  }
+  return bad ? dd_fail(err, DD_E_RUNTIME, "out of memory describing %s", source->name) : DD_OK;
+}
+
 static int write_meta(const char *dir, const dd_dataset *d, const dd_source *source, const dd_callbacks *cb,
                       dd_error *err) {
-  char path[4200], sha256[65], xxh3[33];
+  char path[4200], *text = NULL;
+  json_t *from = NULL;
   int status = dd_path_join(path, sizeof path, dir, "meta.json", err);
-  if (status) return status;
-  if ((status = dd_sha256_polled(source->text, source->size, source->name, cb, sha256, err))) return status;
-  dd_hash_hex(source->text, source->size, xxh3);
-  json_t *meta =
-      json_pack("{s:s, s:s, s:I, s:I, s:s, s:{s:s, s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "name", d->name,
-                "train_tokens", (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source",
-                "name", source->spec, "bytes", (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
-  /* a path need not be UTF-8, JSON must be */
-  if (!meta)
-    meta = json_pack("{s:s, s:I, s:I, s:s, s:{s:I, s:s, s:s}}", "format", "dd-cpu tokens 1", "train_tokens",
-                     (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash, "source", "bytes",
-                     (json_int_t)source->size, "sha256", sha256, "xxh3_128", xxh3);
-  if (!meta) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
-  const int bad =
-      source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence));
-  status = bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path) : dd_vocab_to_json(&d->vocab, meta, err);
-  char *text = status ? NULL : json_dumps(meta, JSON_INDENT(1));
-  json_decref(meta);
-  if (status) return status;
-  if (!text) return dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
-  status = dd_file_replace(path, text, strlen(text), err);
+  if (!status) status = source_facts(source, cb, &from, err);
+  json_t *meta = status ? NULL : json_pack("{s:s, s:I, s:I, s:s, s:O}", "format", "dd-cpu tokens 1", "train_tokens",
+                                           (json_int_t)d->n_train, "val_tokens", (json_int_t)d->n_val, "hash", d->hash,
+                                           "source", from);
+  if (!status && (!meta || set_name(meta, d->name) ||
+                  (source->corpus && json_object_set_new(meta, "licence", json_string(source->corpus->licence)))))
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  if (!status) status = dd_vocab_to_json(&d->vocab, meta, err);
+  if (!status && !(text = json_dumps(meta, JSON_INDENT(1))))
+    status = dd_fail(err, DD_E_RUNTIME, "out of memory writing %s", path);
+  if (!status) status = dd_file_replace(path, text, strlen(text), err);
   free(text);
+  json_decref(meta);
+  json_decref(from);
   return status;
 }
 
@@ -94,15 +111,12 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
   char dir[4160];
   dd_source source;
   dd_dataset *d = NULL;
+  dd_bpe *bpe = NULL;
   int status = dd_source_open(&source, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, cb, err);
   if (status) return status;
-  if (source.is_directory) {
-    status =
-        dd_fail(err, DD_E_USAGE, "%s is a directory; prepare takes a text file or the name of a corpus", source.spec);
-    goto done;
-  }
-  const char *tokenizer =
-      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
+  const char *tokenizer;
+  if ((status = dd_tokenizer_given(s, &tokenizer, &bpe, err)) != 0) goto done;
+  source.bpe = bpe;
   if ((status = destination(s, &source, dir, sizeof dir, err)) != 0 ||
       (status = check_free(dir, s->overwrite, err)) != 0 ||
       (status = dd_dataset_from_source(&d, &source, tokenizer, cb, err)) != 0 ||
@@ -117,6 +131,7 @@ int dd_prepare(const dd_settings *s, const dd_callbacks *cb, dd_error *err) {
       dir, dd_vocab_kind_name(d->vocab.kind), d->vocab.size, d->n_train, d->n_val, dir);
 done:
   dd_dataset_close(d);
+  dd_bpe_release(bpe);
   dd_source_close(&source);
   return status;
 }

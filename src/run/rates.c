@@ -1,6 +1,7 @@
 #include "run/rates.h"
 #include "core/file.h"
 #include "core/hash.h"
+#include <stdio.h>
 #include <stdlib.h>
 
 void dd_rates_schedule(dd_schedule *out, const dd_settings *s, enum dd_schedule_id id, double p0) {
@@ -48,6 +49,11 @@ static int open_schedule(dd_rates *r, const dd_settings *s, int i, const dd_chos
   } else if (c->id == DD_SCHEDULE_EXPR) {
     rc = dd_expr_compile(&r->expr[i], c->arg, err);
     one->expr = r->expr[i];
+  } else if (c->id == DD_SCHEDULE_CALLBACK) {
+    snprintf(r->name[i], sizeof r->name[i], "%s", c->arg);
+    one->name = r->name[i];
+    one->site = i - 1;
+    r->asks = true;
   }
   return rc;
 }
@@ -89,6 +95,20 @@ int dd_rates_create(dd_rates **out, const dd_settings *s, dd_error *err) {
   if (rc) dd_rates_destroy(r);
   else *out = r;
   return rc;
+}
+
+int dd_rates_set_callbacks(dd_rates *r, const dd_callbacks *cb, dd_error *err) {
+  const int there = cb && cb->rate;
+  if (r->asks && !there)
+    return dd_fail(err, DD_E_USAGE,
+                   "schedule callback takes its rates from a function of a program that uses the library "
+                   "(dd_callbacks.rate), and here is none: choose another --schedule, or go on with that program");
+  if (there && !r->asks)
+    return dd_fail(err, DD_E_USAGE,
+                   "dd_callbacks.rate is given, but no schedule asks it: set \"schedule\" to \"callback:NAME\"");
+  r->all.ask = cb;
+  for (int i = 0; i < DD_SITES; i++) r->site[i].ask = cb;
+  return DD_OK;
 }
 
 void dd_rates_destroy(dd_rates *r) {

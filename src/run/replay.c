@@ -95,6 +95,11 @@ static int on_poll(void *user) {
   return *r->wrong || (r->user && r->user->should_stop && r->user->should_stop(r->user->user) == 1);
 }
 
+static double on_rate(void *user, const dd_rate_query *q) {
+  const replay *r = user;
+  return r->user->rate(r->user->user, q);
+}
+
 /* Records from A on: the evaluation of A itself is part of its checkpoint. */
 static int read_records(replay *r, const char *dir, dd_error *err) {
   char path[4096], *text, *line, *end;
@@ -149,8 +154,12 @@ int dd_replay(const char *dir, const char *from, const char *to, const dd_settin
   dd_checkpoint *a = NULL, *b = NULL;
   dd_job j = {0};
   replay r = {.user = cb};
-  const dd_callbacks mine = {
-      .user = &r, .message = on_message, .step = on_step, .eval = on_eval, .should_stop = on_poll};
+  const dd_callbacks mine = {.user = &r,
+                             .message = on_message,
+                             .step = on_step,
+                             .eval = on_eval,
+                             .should_stop = on_poll,
+                             .rate = cb && cb->rate ? on_rate : NULL};
   int rc = dd_path_join(path, sizeof path, dir, from, err);
   if (!rc) rc = dd_checkpoint_open(path, &a, err);
   if (!rc) rc = dd_path_join(path, sizeof path, dir, to, err);

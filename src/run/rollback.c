@@ -55,7 +55,7 @@ int dd_job_rollback(dd_job *j, dd_error *err) {
   dd_error why;
   int rc = DD_OK;
   dd_job_durable(j, NULL); /* nothing under way while files go */
-  if (was.anchor < 0) dd_job_begin(j);
+  if (was.anchor < 0) rc = dd_job_begin(j, err);
   else rc = load_anchor(j, was.anchor, err);
   if (rc) return rc;
   j->state.elapsed_s = elapsed;

@@ -1,6 +1,7 @@
 #include "run/rundir.h"
 #include "core/file.h"
 #include "core/json.h"
+#include "run/events.h"
 #include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -8,7 +9,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
-#include <sys/statvfs.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -201,6 +201,7 @@ static int clear(const dd_rundir *rd, const listing *l, unsigned flags, dd_error
     const int run = (is_run_file(name) && strcmp(name, CONFIG) != 0) || is_cut(name);
     if (is_leftover(name) || ((flags & DD_RUN_OVERWRITE) && run)) rc = remove_file(rd->path, name, err);
   }
+  if (rc == DD_OK && (flags & DD_RUN_OVERWRITE)) rc = dd_events_remove(rd->path, err);
   if (rc == DD_OK && (flags & DD_RUN_OVERWRITE)) rc = remove_file(rd->path, CONFIG, err);
   return rc;
 }
@@ -260,7 +261,7 @@ const char *dd_rundir_path(const dd_rundir *rd) { return rd->path; }
 
 int dd_rundir_check_space(const dd_rundir *rd, uint64_t bytes, dd_error *err) {
   struct statvfs v;
-  if (statvfs(rd->path, &v) != 0 || v.f_frsize == 0 || v.f_blocks == 0) return DD_OK;
+  if (dd_fs()->statvfs(rd->path, &v) != 0 || v.f_frsize == 0 || v.f_blocks == 0) return DD_OK;
   if (bytes / v.f_frsize < v.f_bavail) return DD_OK;
   return dd_fail(err, DD_E_IO,
                  "%.600s has %.1f MB free, but %.1f MB are needed; free some space or choose another directory with "

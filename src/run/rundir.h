@@ -4,6 +4,7 @@
  *   metrics.jsonl           one JSON record per line
  *   ckpt-0000250.safetensors  checkpoint after 250 iterations; ckpt-0000250-2.safetensors when the first write failed
  *   latest, best            small text files that hold the name of a checkpoint
+ *   tensorboard/            event files, with --tensorboard (run/events.h)
  *   run.lock                held (flock) by the process that trains here; content: who that is. Never deleted.
  *
  * Order of writing: a checkpoint is durable before `best` and `latest` name it, and they are durable before an older
@@ -77,4 +78,12 @@ int dd_metrics_close(dd_metrics *m, dd_error *err);
  *  an "iter" of its own, lines that are no JSON objects and a torn last line. What is dropped is kept in
  *  metrics.jsonl.cut-ITER. Changes nothing when nothing is to be dropped or there is no such file. */
 int dd_metrics_truncate_after(dd_rundir *rd, int64_t iter, dd_error *err);
+
+typedef struct dd_metrics_seen {
+  int64_t records, bad; /* whole lines that are JSON objects; other lines, a torn last one included */
+} dd_metrics_seen;
+/** Calls take for every record in the metrics.jsonl of a run directory, in order; a status other than DD_OK ends it and
+ *  is returned (take has no way to say more: err is its own affair). */
+int dd_metrics_each(const char *dir, int (*take)(void *user, const json_t *record), void *user, dd_metrics_seen *seen,
+                    dd_error *err);
 #endif

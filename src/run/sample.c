@@ -4,25 +4,21 @@
 #include "run/dataset.h"
 #include "run/evaluate.h"
 #include "run/generate.h"
+#include "run/loaded.h"
 #include "run/rundir.h"
+#include "run/tokenizer.h"
 #include <string.h>
 
-typedef struct loaded {
-  dd_checkpoint *c;
-  dd_model *m;
-} loaded;
-
-static void unload(loaded *r) {
+void dd_run_unload(dd_loaded *r) {
   dd_model_destroy(r->m);
+  dd_vocab_free(&r->vocab);
   dd_checkpoint_close(r->c);
 }
 
-/* B: sequences at once; 0: as many as the run trained with, unless the settings say. T: tokens of each; 0: the
- * context. */
-static int load_run(loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_error *err) {
+int dd_run_load(dd_loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_error *err) {
   char path[4096], why[128];
   const dd_kernels *k;
-  *r = (loaded){0};
+  *r = (dd_loaded){0};
   if (!*s->run)
     return dd_fail(err, DD_E_USAGE, "no run named: give a run directory or a checkpoint file, for example "
                                     "`dd-cpu sample runs/shakespeare-fixed-s1337`");
@@ -36,23 +32,25 @@ static int load_run(loaded *r, const dd_settings *s, int64_t B, int64_t T, dd_er
     const dd_model_options o = {.shape = *shape, .B = B, .T = T ? T : shape->S, .accumulation = 1, .seed = s->seed};
     rc = dd_model_create(&r->m, &o, k, dd_machine_threads(s->threads, why, sizeof why), err);
   }
+  if (!rc) rc = dd_vocab_copy(&r->vocab, dd_checkpoint_vocab(r->c), err);
+  if (!rc && *s->bpe) rc = dd_vocab_read_as_text(&r->vocab, s->bpe, err);
   if (!rc) rc = dd_checkpoint_load(r->c, r->m, err);
-  if (rc) unload(r);
+  if (rc) dd_run_unload(r);
   return rc;
 }
 
 int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *out, dd_error *err) {
-  loaded r;
+  dd_loaded r;
   dd_infer *g = NULL;
   dd_generator q = {0};
   dd_sample_result res = {0};
-  int rc = load_run(&r, s, 1, 1, err);
+  int rc = dd_run_load(&r, s, 1, 1, err);
   if (rc) return rc;
   const dd_infer_options o = {
       .weights = (dd_weights)s->weights,
       .streams = dd_generator_streams(&r.m->o.shape, (dd_weights)s->weights, s->num_samples, s->max_new_tokens)};
   rc = dd_infer_create(&g, r.m, &o, err);
-  if (!rc) rc = dd_generator_open(&q, g, dd_checkpoint_vocab(r.c), s, err);
+  if (!rc) rc = dd_generator_open(&q, g, &r.vocab, s, err);
   q.titled = 1;
   if (!rc) dd_infer_pack(g); /* a part of loading, not of the time that is reported */
   const double t0 = dd_now();
@@ -61,16 +59,16 @@ int dd_sample(const dd_settings *s, const dd_callbacks *cb, dd_sample_result *ou
   res.seconds = dd_now() - t0;
   dd_generator_close(&q);
   dd_infer_destroy(g);
-  unload(&r);
+  dd_run_unload(&r);
   if (out) *out = res;
   return rc;
 }
 
 int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *out, dd_error *err) {
-  loaded r;
+  dd_loaded r;
   dd_infer *g = NULL;
   const int own = s->weights == DD_WEIGHTS_F32; /* the forward pass of training; other formats: that of generation */
-  int rc = own ? load_run(&r, s, 0, 0, err) : load_run(&r, s, 1, 1, err);
+  int rc = own ? dd_run_load(&r, s, 0, 0, err) : dd_run_load(&r, s, 1, 1, err);
   if (rc) return rc;
   /* Without --data: the validation split the run was trained against. */
   const int given = dd_settings_is_set(s, DD_SETTING_data);
@@ -78,7 +76,7 @@ int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *ou
   dd_evaluator e = {0};
   double mean = 0;
   rc = dd_text_load(&text, given ? s->data : dd_checkpoint_settings(r.c)->data, given ? DD_PART_ALL : DD_PART_VAL,
-                    dd_checkpoint_vocab(r.c), cb, err);
+                    &r.vocab, cb, err);
   if (!rc && !own)
     rc = dd_infer_create(&g, r.m, &(dd_infer_options){.weights = (dd_weights)s->weights, .streams = 1}, err);
   if (!rc) rc = g ? dd_evaluator_create_infer(&e, g, cb, err) : dd_evaluator_create(&e, r.m, cb, err);
@@ -90,6 +88,6 @@ int dd_evaluate(const dd_settings *s, const dd_callbacks *cb, dd_eval_result *ou
   dd_evaluator_destroy(&e);
   dd_infer_destroy(g);
   dd_text_free(&text);
-  unload(&r);
+  dd_run_unload(&r);
   return rc;
 }

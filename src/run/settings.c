@@ -20,6 +20,7 @@ static const char *const choices_CHECKPOINTS[] = {DD_CHECKPOINTS(ROW_NAME) NULL}
 static const char *const choices_OVERFLOWS[] = {DD_OVERFLOWS(ROW_NAME) NULL};
 static const char *const choices_WEIGHTS[] = {DD_WEIGHTS(ROW_NAME) NULL};
 static const char *const choices_FORMATS[] = {DD_FORMATS(ROW_NAME) NULL};
+static const char *const choices_EXPORTS[] = {DD_EXPORTS(ROW_NAME) NULL};
 static const char *const choices_PRESETS[] = {DD_PRESETS(ROW_NAME) NULL};
 static const char *const choices_SCHEDULES[] = {DD_SCHEDULES(SCHEDULE_NAME) NULL};
 #define choices_NONE NULL
@@ -28,7 +29,7 @@ enum { /* short names for the `use` column */
   TRAIN = DD_USE_TRAIN, EVAL = DD_USE_EVAL, SAMPLE = DD_USE_SAMPLE,
   PREPARE = DD_USE_PREPARE, INFO = DD_USE_INFO, ONCE = DD_USE_ONCE, BENCH = DD_USE_BENCH,
   COMPARE = DD_USE_COMPARE, REPORT = DD_USE_REPORT, ALONE = DD_USE_ALONE, SCHEDULES = DD_USE_SCHEDULES,
-  VERIFY = DD_USE_VERIFY
+  VERIFY = DD_USE_VERIFY, INSPECT = DD_USE_INSPECT, EXPORT = DD_USE_EXPORT
 };
 
 #define TABLE_ROW(kind, name, value, min, max, choices, group, metavar, use, help)                                   \
@@ -212,6 +213,11 @@ int dd_setting_bad_value(const char *name, const char *what, const char *value, 
   return dd_fail(err, DD_E_USAGE, "%s must be %s, not '%.60s%s'", name, what, value, strlen(value) > 60 ? "..." : "");
 }
 
+void dd_setting_add_suggestion(const char *close, dd_error *err) {
+  const size_t n = err ? strlen(err->message) : 0;
+  if (close && err) snprintf(err->message + n, sizeof err->message - n, "; did you mean '%s'?", close);
+}
+
 static int set_int(const dd_setting *d, int64_t *field, const char *value, dd_error *err) {
   char what[96], buf[64], *end = buf;
   snprintf(what, sizeof what, "a whole number from %.0f to %.0f", d->min, d->max);
@@ -259,10 +265,7 @@ int dd_setting_parse_choice(const dd_setting *d, int *field, const char *value, 
     snprintf(what + strlen(what), sizeof what - strlen(what), "%s%s", i ? ", " : "", d->choices[i]);
   const char *close = dd_suggest(value, d->choices);
   int rc = dd_setting_bad_value(d->name, what, value, err);
-  if (close && err)
-    snprintf(err->message + strlen(err->message), sizeof err->message - strlen(err->message), "; did you mean '%s'?",
-             close);
-  return rc;
+  return dd_setting_add_suggestion(close, err), rc;
 }
 
 static int set_seed(const dd_setting *d, uint64_t *field, const char *value, dd_error *err) {
@@ -382,11 +385,17 @@ static int set_schedule(dd_settings *s, const char *value, const char *colon, dd
 }
 
 int dd_settings_set(dd_settings *s, const char *key, const char *value, dd_error *err) {
-  if (same_name(key, "init_from")) { /* nanoGPT's way to say --resume */
-    if (strcmp(value, "scratch") && strcmp(value, "resume"))
-      return dd_setting_bad_value(key, "scratch or resume (weights of other programs are not read)", value, err);
-    value = strcmp(value, "resume") ? "false" : "true";
-    key = "resume";
+  if (same_name(key, "init_from")) { /* nanoGPT says --resume like that, too */
+    const bool scratch = !strcmp(value, "scratch");
+    if (scratch) dd_settings_reset(s, DD_SETTING_init_from);
+    if (scratch || !strcmp(value, "resume")) value = scratch ? "false" : "true", key = "resume";
+    static const char *const hub[] = {"gpt2", "gpt2-medium", "gpt2-large", "gpt2-xl"}; /* nanoGPT's names */
+    for (int i = 0; i < COUNT(hub); i++) {
+      if (strcmp(value, hub[i])) continue;
+      return dd_fail(err, DD_E_USAGE, "init_from %s: weights are not downloaded; fetch them (huggingface-cli download "
+                     "openai-community/%s --local-dir %s) and name the directory: --init-from ./%s", value, value,
+                     value, value);
+    }
   }
   if (same_name(key, "dataset") && !strcmp(value, "shakespeare_char")) value = "shakespeare";
   if (dd_setting_is_ignored(key)) return note_ignored(s, key);

@@ -19,6 +19,7 @@ enum dd_depth_id { DD_DEPTHS(DD_ENUM_ROW) DD_DEPTH_COUNT };
 enum dd_checkpoint_id { DD_CHECKPOINTS(DD_ENUM_ROW) DD_CHECKPOINT_COUNT };
 enum dd_overflow_id { DD_OVERFLOWS(DD_ENUM_ROW) DD_OVERFLOW_COUNT };
 enum dd_format_id { DD_FORMATS(DD_ENUM_ROW) DD_FORMAT_COUNT };
+enum dd_export_id { DD_EXPORTS(DD_ENUM_ROW) DD_EXPORT_COUNT };
 enum dd_preset_id { DD_PRESETS(DD_ENUM_ROW) DD_PRESET_COUNT };
 #undef DD_ENUM_ROW
 
@@ -36,7 +37,8 @@ typedef enum dd_setting_kind {
 /* Commands a setting is an option of, and DD_USE_ONCE (see settings.def). */
 enum { DD_USE_TRAIN = 1, DD_USE_EVAL = 2, DD_USE_SAMPLE = 4, DD_USE_PREPARE = 8, DD_USE_INFO = 16, DD_USE_ONCE = 32,
        DD_USE_BENCH = 64, DD_USE_COMPARE = 128, DD_USE_REPORT = 256,
-       DD_USE_SCHEDULES = 512, DD_USE_ALONE = 1024, DD_USE_VERIFY = 2048 };
+       DD_USE_SCHEDULES = 512, DD_USE_ALONE = 1024, DD_USE_VERIFY = 2048, DD_USE_INSPECT = 4096,
+       DD_USE_EXPORT = 8192 };
 /** What a run can have: settings of other commands alone are no part of its configuration. */
 #define DD_USE_RUN (DD_USE_TRAIN | DD_USE_EVAL | DD_USE_SAMPLE | DD_USE_PREPARE | DD_USE_INFO)
 
@@ -113,6 +115,8 @@ typedef struct dd_chosen {
 } dd_chosen;
 /** site: DD_DROPOUT_SITE_x, or -1 for the schedule of all that have no own. False when the site has none. */
 bool dd_settings_chosen(const dd_settings *s, int site, dd_chosen *out);
+/** Is there a schedule `callback` among them, of all sites or of one? */
+bool dd_settings_ask_callback(const dd_settings *s);
 /** "linear", "expr:p0*(1-t/T)", "table:rates.csv": the schedule as one would type it. */
 void dd_settings_schedule_label(const dd_settings *s, char *out, size_t size);
 /** The setting that takes a schedule's argument, or -1; *example (may be NULL): such an argument. */

@@ -9,6 +9,8 @@ static const enum dd_setting_id harmless[] = {
     DD_SETTING_recompute,    DD_SETTING_log_interval,     DD_SETTING_checkpoint_interval, DD_SETTING_keep_checkpoints,
     DD_SETTING_sample_chars, DD_SETTING_prompt,           DD_SETTING_temperature,         DD_SETTING_top_k,
     DD_SETTING_overflow,     DD_SETTING_weights,          DD_SETTING_auto_resume,         DD_SETTING_strict,
+    DD_SETTING_tensorboard,
+    DD_SETTING_bpe, /* a run carries its vocabulary */
 };
 
 bool dd_setting_is_harmless(int id) {

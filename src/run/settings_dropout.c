@@ -87,6 +87,10 @@ static int check_argument(const char *name, enum dd_schedule_id id, const char *
     dd_expr *e;
     if (!(rc = dd_expr_compile(&e, arg, err))) dd_expr_destroy(e);
     else if (rc == DD_E_USAGE) dd_fail_prefix(err, "%s: '%.60s%s', ", name, arg, strlen(arg) > 60 ? "..." : "");
+  } else if (id == DD_SCHEDULE_CALLBACK) {
+    const size_t n = strlen(arg);
+    if (n > 63 || strspn(arg, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_.-") != n)
+      rc = dd_fail(err, DD_E_USAGE, "%s must be at most 63 letters, digits and any of _ . -, not '%.80s'", name, arg);
   }
   return rc;
 }
@@ -126,11 +130,14 @@ static int parse_own(const dd_setting *d, const char *text, own *out, dd_error *
 int dd_settings_check_text(const dd_setting *d, const char *value, dd_error *err) {
   char bad[64];
   own o;
-  if (d->id == DD_SETTING_dropout_sites)
-    return parse_sites(value, bad) >= 0
-               ? DD_OK
-               : dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad,
-                                      err);
+  if (d->id == DD_SETTING_dropout_sites) {
+#define SITE_NAME(id, name) name,
+    static const char *const sites[] = {DD_DROPOUT_SITES(SITE_NAME) "all", "none", NULL};
+    if (parse_sites(value, bad) >= 0) return DD_OK;
+    const int rc =
+        dd_setting_bad_value(d->name, "all, none, or some of embed,attn,proj,mlp with commas between", bad, err);
+    return dd_setting_add_suggestion(dd_suggest(bad, sites), err), rc;
+  }
   if (!*value) return DD_OK; /* as if not given */
   for (size_t i = 0; i < COUNT(site_settings); i++)
     if (d->id == (int)site_settings[i]) return parse_own(d, value, &o, err);
@@ -175,7 +182,7 @@ static unsigned uses_of(const dd_settings *s, const dd_chosen *c) {
       if (vars & 1u << DD_EXPR_pf) uses |= DD_USES_FINAL;
       dd_expr_destroy(e);
     }
-  }
+  } else if (c->id == DD_SCHEDULE_CALLBACK && c->arg != s->dropout_callback) uses &= ~(unsigned)DD_USES_CALLBACK;
   return uses;
 }
 
@@ -202,6 +209,7 @@ static const struct { enum dd_setting_id id; unsigned uses; } schedule_params[] 
     {DD_SETTING_dropout_steps, DD_USES_STEPS},
     {DD_SETTING_dropout_table, DD_USES_TABLE},
     {DD_SETTING_dropout_expr, DD_USES_EXPR},
+    {DD_SETTING_dropout_callback, DD_USES_CALLBACK},
     {DD_SETTING_dropout_gamma, DD_USES_GAMMA},
     {DD_SETTING_dropout_cutoff, DD_USES_CUTOFF},
     {DD_SETTING_dropout_cycles, DD_USES_CYCLES},
@@ -228,6 +236,13 @@ dd_param dd_settings_schedule_param(const dd_settings *s, int id) {
 bool dd_setting_is_used(int id, unsigned uses) {
   for (size_t i = 0; i < COUNT(schedule_params); i++)
     if ((int)schedule_params[i].id == id) return (schedule_params[i].uses & uses) != 0;
+  return false;
+}
+
+bool dd_settings_ask_callback(const dd_settings *s) {
+  dd_chosen c;
+  for (int site = -1; site < DD_DROPOUT_SITE_COUNT; site++)
+    if (dd_settings_chosen(s, site, &c) && c.id == DD_SCHEDULE_CALLBACK) return true;
   return false;
 }
 

@@ -8,6 +8,8 @@
 bool dd_setting_trim(const char *text, char *buf, size_t size);
 /** "NAME must be WHAT, not 'VALUE'" with a long value cut; returns DD_E_USAGE. */
 int dd_setting_bad_value(const char *name, const char *what, const char *value, dd_error *err);
+/** "; did you mean 'CLOSE'?" behind the message; nothing when close is NULL. */
+void dd_setting_add_suggestion(const char *close, dd_error *err);
 /** Index of the choice a value means, in *out. */
 int dd_setting_parse_choice(const dd_setting *d, int *out, const char *value, dd_error *err);
 

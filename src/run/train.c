@@ -15,6 +15,11 @@
  * rollback at other ones. */
 static void fill_batch(dd_job *j, int64_t it, int64_t micro) {
   const int64_t B = j->m->o.B, T = j->m->o.T;
+  if (j->given_idx) {
+    memcpy(j->idx, j->given_idx + micro * B * T, (size_t)(B * T) * sizeof *j->idx);
+    memcpy(j->targets, j->given_targets + micro * B * T, (size_t)(B * T) * sizeof *j->targets);
+    return;
+  }
   for (int64_t b = 0; b < B; b++) {
     uint32_t x[4];
     dd_philox(x, j->s->seed, (uint32_t)(micro * B + b), (uint32_t)j->state.guard.redraw,
@@ -118,9 +123,37 @@ static int log_step(dd_job *j, const dd_step_record *r, const double *rates, dd_
   return dd_job_log(j, o, err);
 }
 
+/* Rates of iteration it by the schedules, or by hand. *all: that of the schedule of all sites. */
+static int rates_of(dd_job *j, int64_t it, dd_dropout_rates *out, double *all, dd_error *err) {
+  *all = dd_rates_at(j->rates, &j->state.schedule, it, out);
+  int bad = isnan(*all), hands = 0;
+  for (int i = 0; i < DD_SITES; i++) {
+    bad |= isnan(out->site[i]);
+    if (isnan(j->hand_rate[i])) continue;
+    out->site[i] = j->hand_rate[i];
+    hands++;
+  }
+  if (bad)
+    return dd_fail(err, DD_E_USAGE, "the function of schedule callback gave no number (NaN) at iteration %lld; make it "
+                   "return a rate from 0 to below 1", (long long)it);
+  if (hands == DD_SITES) *all = out->site[0];
+  return DD_OK;
+}
+
+/* What this iteration does not take from the settings. */
+static int hands_of(const dd_job *j) {
+  int hands = (isnan(j->hand_lr) ? 0 : DD_HAND_LR) | (j->given_idx ? DD_HAND_BATCHES : 0);
+  for (int i = 0; i < DD_SITES; i++) hands |= isnan(j->hand_rate[i]) ? 0 : DD_HAND_DROPOUT;
+  return hands;
+}
+
 /* The state's evaluation to metrics.jsonl, and to the caller when it is new. */
 static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
   const dd_run_state *st = &j->state;
+  dd_dropout_rates rates;
+  double rate;
+  int rc = rates_of(j, st->iter, &rates, &rate, err);
+  if (rc) return rc;
   dd_eval_record r = {.iter = st->iter,
                       .max_iters = j->s->max_iters,
                       .train_loss = st->train_loss,
@@ -128,12 +161,12 @@ static int log_eval(dd_job *j, int fresh, double seconds, dd_error *err) {
                       .best_val_loss = st->best_val_loss,
                       .best_iter = st->best_iter,
                       .improved = st->best_iter == st->iter,
-                      .dropout = dd_rates_at(j->rates, &st->schedule, st->iter, NULL),
+                      .dropout = rate,
                       .seconds = seconds,
                       .elapsed_s = st->elapsed_s + dd_now() - j->started};
   dd_model_fingerprint(j->m, r.fingerprint);
   if (!*r.fingerprint) return dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
-  const int rc = fresh ? dd_crew_compare(j, r.fingerprint, err) : DD_OK;
+  rc = fresh ? dd_crew_compare(j, r.fingerprint, err) : DD_OK;
   if (rc) return rc;
   if (fresh && j->cb && j->cb->eval) j->cb->eval(j->cb->user, &r);
   if (!j->metrics) return DD_OK; /* eval_only, replay */
@@ -151,19 +184,24 @@ static void log_diverged(dd_job *j) {
     dd_job_log(j, json_pack("{s:s, s:I}", "type", "diverged", "iter", (json_int_t)j->state.iter), NULL);
 }
 
+int dd_job_losses(dd_job *j, int64_t it, double *train, double *val, dd_error *err) {
+  const dd_dataset *d = j->data;
+  int rc;
+  if (j->s->eval_iters > 0) {
+    rc = dd_evaluate_random(&j->evaluator, d->train, d->n_train, j->s->eval_iters, 0, it, train, err);
+    if (!rc) rc = dd_evaluate_random(&j->evaluator, d->val, d->n_val, j->s->eval_iters, 1, it, val, err);
+  } else {
+    rc = dd_evaluate_spread(&j->evaluator, d->train, d->n_train, (d->n_val - 1) / j->m->o.T, train, err);
+    if (!rc) rc = dd_evaluate_all(&j->evaluator, d->val, d->n_val, val, err);
+  }
+  return rc;
+}
+
 /* Losses of both splits at iteration it into the state; tells the schedule. *improved: a new best. */
 static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_error *err) {
   const double t0 = dd_now();
-  const dd_dataset *d = j->data;
   double train, val;
-  int rc;
-  if (j->s->eval_iters > 0) {
-    rc = dd_evaluate_random(&j->evaluator, d->train, d->n_train, j->s->eval_iters, 0, it, &train, err);
-    if (!rc) rc = dd_evaluate_random(&j->evaluator, d->val, d->n_val, j->s->eval_iters, 1, it, &val, err);
-  } else {
-    rc = dd_evaluate_spread(&j->evaluator, d->train, d->n_train, (d->n_val - 1) / j->m->o.T, &train, err);
-    if (!rc) rc = dd_evaluate_all(&j->evaluator, d->val, d->n_val, &val, err);
-  }
+  const int rc = dd_job_losses(j, it, &train, &val, err);
   if (rc) return rc;
   dd_run_state *st = &j->state;
   if (!isfinite(val) || !isfinite(train)) return diverged_in_eval(j, it, train, val, err);
@@ -180,18 +218,25 @@ static int evaluate(dd_job *j, int64_t it, int *improved, double *seconds, dd_er
 /* Where weights or moments are no numbers: that is no state to save. */
 static const char *bad_state(const dd_job *j) {
   const char *where = first_bad_tensor(j->m, j->m->param);
-  if (!where) where = first_bad_tensor(j->m, j->m->m);
-  return where ? where : first_bad_tensor(j->m, j->m->v);
+  if (!where && j->m->m) where = first_bad_tensor(j->m, j->m->m);
+  return where || !j->m->v ? where : first_bad_tensor(j->m, j->m->v);
 }
 
-static int save(dd_job *j, dd_error *err) {
+int dd_job_check_state(dd_job *j, dd_error *err) {
   const char *where = bad_state(j);
-  if (!where) return dd_job_save(j), DD_OK;
+  if (!where) return DD_OK;
   return dd_fail(err, DD_E_DIVERGED,
                  "training diverged before iteration %lld: first non-finite weight or moment in %s; this was not "
                  "saved; %s a lower --lr or a smaller --grad-clip",
                  (long long)j->state.iter, where,
-                 dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with" : "start again with --overwrite and");
+                 dd_job_durable(j, NULL) >= 0 ? "resume from the last checkpoint with"
+                                              : "start again with --overwrite and");
+}
+
+static int save(dd_job *j, dd_error *err) {
+  const int rc = dd_job_check_state(j, err);
+  if (!rc) dd_job_save(j);
+  return rc;
 }
 
 /* Save before leaving because of a request; the reason stays the request unless saving fails. */
@@ -199,8 +244,7 @@ static int stop_and_save(dd_job *j, dd_error *err) {
   const long long it = (long long)j->state.iter;
   const char *said = "checkpoint saved in";
   dd_error why;
-  if (j->until >= 0 || !j->dir) /* a replay, or not rank 0 */
-    return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
+  if (!j->saver) return dd_fail(err, DD_E_STOPPED, "stopped on request at iteration %lld", it);
   const int rc = j->saved != j->state.iter ? save(j, &why) : DD_OK;
   /* A run that would now go back leaves that to its resume. */
   if (rc && (j->s->on_nan != DD_ON_NAN_ROLLBACK || dd_job_durable(j, NULL) < 0))
@@ -324,8 +368,9 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
   if (it == j->until) return *done = 1, DD_OK;
   double loss = 0, limit;
   dd_dropout_rates rates;
-  const double rate = dd_rates_at(j->rates, &st->schedule, it, &rates);
-  const double lr = dd_learning_rate(&j->lr, it);
+  double rate;
+  if ((rc = rates_of(j, it, &rates, &rate, err))) return rc;
+  const double lr = isnan(j->hand_lr) ? dd_learning_rate(&j->lr, it) : j->hand_lr;
   if (j->meddle) j->meddle(j, NULL);
   rc = gradients(j, it, &rates, &loss, save_asked, err);
   if (rc == DD_E_STOPPED) return stop_and_save(j, err);
@@ -353,6 +398,7 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
   }
   if (j->saver) dd_saver_poll(j->saver);
   *final_loss = loss;
+  if (!last) st->by_hand |= hands_of(j);
   if (last) *done = 1; /* no update, so nothing to skip */
   else if (verdict == DD_NOT_FINITE && s->on_nan == DD_ON_NAN_ROLLBACK) return diverged(j, it, loss, norm, err);
   else if (verdict != DD_FIT) {
@@ -369,9 +415,10 @@ static int iterate(dd_job *j, pace *p, int *save_asked, int *done, double *final
     dd_guard_applied(s, &st->guard, norm);
   }
   p->iters++;
+  j->last = step_record(j, it, loss, lr, rate, norm, p);
   if (it % s->log_interval == 0 || last) {
-    const dd_step_record r = step_record(j, it, loss, lr, rate, norm, p);
-    if ((rc = log_step(j, &r, j->rates->varies ? rates.site : NULL, err))) return rc;
+    const int varies = j->rates->varies || (st->by_hand & DD_HAND_DROPOUT);
+    if ((rc = log_step(j, &j->last, varies ? rates.site : NULL, err))) return rc;
     p->since = dd_now();
     p->iters = 0;
   }
@@ -388,8 +435,9 @@ int dd_job_run(dd_job *j, double *final_loss, dd_error *err) {
     double seconds;
     return evaluate(j, st->iter, &improved, &seconds, err);
   }
-  if (st->evaluated == st->iter && j->metrics) /* resumed just after an evaluation: its record was cut off */
+  if (st->evaluated == st->iter && j->metrics && !j->begun) /* resumed after an evaluation: its record was cut off */
     rc = log_eval(j, 0, 0, err);
+  j->begun = 1;
   while (!rc && !done) {
     rc = iterate(j, &p, &save_asked, &done, final_loss, err);
     if (rc == DD_E_DIVERGED && j->s->on_nan == DD_ON_NAN_ROLLBACK) {
@@ -420,6 +468,14 @@ int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
   j->started = dd_now();
   int rc = dd_job_run(j, &r->final_loss, err ? err : &local);
   if (rc == DD_E_DIVERGED) log_diverged(j);
+  r->seconds = dd_now() - j->started;
+  const int rc_result = dd_job_result(j, r, rc ? NULL : err);
+  if (!rc) rc = rc_result;
+  if (!rc && !j->s->eval_only) rc = taste(j, err);
+  return rc;
+}
+
+int dd_job_result(const dd_job *j, dd_train_result *r, dd_error *err) {
   r->iter = j->state.iter;
   r->train_loss = j->state.train_loss;
   r->val_loss = j->state.val_loss;
@@ -427,12 +483,9 @@ int dd_job_train(dd_job *j, dd_train_result *r, dd_error *err) {
   r->best_iter = j->state.best_iter;
   r->skipped = j->state.guard.skipped;
   r->rollbacks = j->state.guard.redraw;
-  r->seconds = dd_now() - j->started;
-  dd_model_fingerprint(j->m, r->fingerprint);
-  if (!rc && !*r->fingerprint) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
   if (j->dir) snprintf(r->run_dir, sizeof r->run_dir, "%s", dd_rundir_path(j->dir));
-  if (!rc && !j->s->eval_only) rc = taste(j, err);
-  return rc;
+  dd_model_fingerprint(j->m, r->fingerprint);
+  return *r->fingerprint ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory for the fingerprint of the weights");
 }
 
 int dd_train(const dd_settings *given, const dd_callbacks *cb, dd_train_result *out, dd_error *err) {
@@ -463,7 +516,7 @@ int dd_train_over(dd_ranks *ranks, const dd_settings *given, const dd_callbacks 
   int rc = dd_job_open(&j, ranks, given, cb, err);
   if (ranks && !given->dry_run) {
     rc = dd_ranks_agree(ranks, rc, NULL, 2, err);
-    if (!rc) rc = dd_crew_hand_out(&j, j.loaded >= 0, err);
+    if (!rc) rc = dd_crew_hand_out(&j, j.loaded >= 0 || j.init, err);
   }
   if (!rc && !given->dry_run) rc = dd_job_train(&j, &r, err);
   if (ranks && !given->dry_run) {

@@ -6,6 +6,7 @@
 #include "run/checkpoint.h"
 #include "run/corpus.h"
 #include "run/dataset.h"
+#include "run/tokenizer.h"
 #include <math.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -237,8 +238,8 @@ static int check_data(verifier *v, dd_error *err) {
     tell(v, "data", DD_CHECK_NOTE, "not checked: %.300s is not on this machine; name the text with --data", spec);
     return DD_OK;
   }
-  const char *tokenizer = dd_is_dir(spec) ? NULL : dd_vocab_kind_name(dd_checkpoint_vocab(v->newest)->kind);
-  const int rc = dd_dataset_open(&d, spec, tokenizer, v->cb, &why);
+  const int rc = dd_dataset_open_for(&d, v->s, spec, dd_checkpoint_vocab(v->newest), v->cb, &why);
+  if (!rc) dd_dataset_recode(d, dd_checkpoint_vocab(v->newest), NULL); /* where that fails, the hashes differ */
   if (rc == DD_E_RUNTIME || (rc && given)) return dd_fail(err, (dd_status)rc, "%s", why.message);
   if (rc) tell(v, "data", DD_CHECK_NOTE, "not checked: %s", why.message);
   else if (strcmp(d->hash, want) != 0)

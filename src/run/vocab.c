@@ -1,12 +1,13 @@
 #include "run/vocab.h"
+#include "formats/pretokenizer.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { CODE_LIMIT = 0x110000, NO_ID = 0xFFFF };
+enum { CODE_LIMIT = 0x110000, NO_ID = 0xFFFF, PART = 1 << 22 };
 
-static const char *const kind_names[] = {"char", "byte", "number"};
+static const char *const kind_names[] = {"char", "byte", "number", "gpt2"};
 
 const char *dd_vocab_kind_name(dd_vocab_kind kind) {
   return kind_names[kind];
@@ -15,53 +16,12 @@ const char *dd_vocab_kind_name(dd_vocab_kind kind) {
 int dd_vocab_kind_parse(const char *name, dd_vocab_kind *kind, dd_error *err) {
   if (strcmp(name, "char") == 0) *kind = DD_VOCAB_CHAR;
   else if (strcmp(name, "byte") == 0) *kind = DD_VOCAB_BYTE;
-  else return dd_fail(err, DD_E_USAGE, "unknown tokenizer '%s': use char or byte", name);
+  else if (strcmp(name, "gpt2") == 0) *kind = DD_VOCAB_GPT2;
+  else if (strcmp(name, "number") == 0)
+    return dd_fail(err, DD_E_USAGE,
+                   "a text is made into tokens by --tokenizer char, byte or gpt2; number is for token files");
+  else return dd_fail(err, DD_E_USAGE, "unknown tokenizer '%s': use char, byte or gpt2", name);
   return DD_OK;
-}
-
-size_t dd_utf8_decode(const char *s, size_t n, uint32_t *code) {
-  const unsigned char *b = (const unsigned char *)s;
-  if (b[0] < 0x80) {
-    *code = b[0];
-    return 1;
-  }
-  size_t length;
-  uint32_t c, least;
-  if (b[0] >= 0xC2 && b[0] <= 0xDF) length = 2, c = b[0] & 0x1FU, least = 0x80;
-  else if (b[0] >= 0xE0 && b[0] <= 0xEF) length = 3, c = b[0] & 0x0FU, least = 0x800;
-  else if (b[0] >= 0xF0 && b[0] <= 0xF4) length = 4, c = b[0] & 0x07U, least = 0x10000;
-  else return 0;
-  if (n < length) return 0;
-  for (size_t i = 1; i < length; i++) {
-    if ((b[i] & 0xC0) != 0x80) return 0;
-    c = c << 6 | (b[i] & 0x3FU);
-  }
-  if (c < least || c >= CODE_LIMIT || (c >= 0xD800 && c <= 0xDFFF)) return 0;
-  *code = c;
-  return length;
-}
-
-size_t dd_utf8_encode(uint32_t c, char out[4]) {
-  if (c < 0x80) {
-    out[0] = (char)c;
-    return 1;
-  }
-  if (c < 0x800) {
-    out[0] = (char)(0xC0 | c >> 6);
-    out[1] = (char)(0x80 | (c & 0x3F));
-    return 2;
-  }
-  if (c < 0x10000) {
-    out[0] = (char)(0xE0 | c >> 12);
-    out[1] = (char)(0x80 | (c >> 6 & 0x3F));
-    out[2] = (char)(0x80 | (c & 0x3F));
-    return 3;
-  }
-  out[0] = (char)(0xF0 | c >> 18);
-  out[1] = (char)(0x80 | (c >> 12 & 0x3F));
-  out[2] = (char)(0x80 | (c >> 6 & 0x3F));
-  out[3] = (char)(0x80 | (c & 0x3F));
-  return 4;
 }
 
 /* Line and column, both from 1, of text[at]; columns count characters, or bytes where the text is no UTF-8. */
@@ -96,7 +56,7 @@ int dd_vocab_from_text(dd_vocab *v, dd_vocab_kind kind, const char *text, size_t
     v->size = 256;
     return DD_OK;
   }
-  if (kind != DD_VOCAB_CHAR) return dd_fail(err, DD_E_USAGE, "text cannot be turned into bare numbers");
+  if (kind != DD_VOCAB_CHAR) return dd_fail(err, DD_E_USAGE, "only char and byte are vocabularies of a text");
   unsigned char *seen = calloc(CODE_LIMIT, 1);
   if (!seen) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
   int status = DD_OK, size = 0;
@@ -129,6 +89,11 @@ done:
   return status;
 }
 
+void dd_vocab_gpt2(dd_vocab *v, dd_bpe *bpe, int size) {
+  const int own = dd_bpe_size(bpe);
+  *v = (dd_vocab){.kind = DD_VOCAB_GPT2, .size = size > own ? size : own, .bpe = dd_bpe_share(bpe)};
+}
+
 void dd_vocab_numbers(dd_vocab *v, int size) {
   *v = (dd_vocab){.kind = DD_VOCAB_NUMBER, .size = size};
 }
@@ -143,6 +108,23 @@ static int fail_unknown(const char *text, size_t at, size_t length, uint32_t cod
                  "%s: line %" PRId64 ", column %" PRId64 ": the character %s(U+%04" PRIX32
                  ") is not in the vocabulary of the run",
                  source, line, column, shown, code);
+}
+
+/* In parts between which no word is cut, so that a stop is heeded. */
+static int encode_gpt2(const dd_bpe *b, const char *text, size_t n, const char *source, uint16_t *out, int64_t *count,
+                       const dd_callbacks *cb, dd_error *err) {
+  dd_bpe_encoder *e = dd_bpe_encoder_create(b);
+  int status = e ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory encoding %s", source);
+  *count = 0;
+  for (size_t i = 0, end; i < n && !status; i = end) {
+    end = n - i > PART ? dd_word_cut(text, n, i + PART) : n;
+    const int64_t made = dd_bpe_encode(e, text + i, end - i, out + *count);
+    if (made < 0) status = dd_fail(err, DD_E_RUNTIME, "out of memory encoding a very long word of %s", source);
+    else *count += made;
+    if (!status && end < n) status = dd_check_stop(cb, "reading", source, err);
+  }
+  dd_bpe_encoder_destroy(e);
+  return status;
 }
 
 int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *source, uint16_t **ids, int64_t *count,
@@ -165,12 +147,16 @@ int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *s
     *count = (int64_t)n;
     return DD_OK;
   }
+  int status = DD_OK;
+  int64_t made = 0;
+  if (v->kind == DD_VOCAB_GPT2) {
+    status = encode_gpt2(v->bpe, text, n, source, out, &made, cb, err);
+    goto done;
+  }
   id_of = malloc(CODE_LIMIT * sizeof *id_of);
   if (!id_of) goto no_memory;
   memset(id_of, 0xFF, CODE_LIMIT * sizeof *id_of);
   for (int i = 0; i < v->size; i++) id_of[v->code[i]] = (uint16_t)i;
-  int status = DD_OK;
-  int64_t made = 0;
   for (size_t i = 0, next = 0, length; i < n; i += length) {
     uint32_t code = 0;
     if ((status = poll_at(i, &next, cb, source, err))) break;
@@ -180,6 +166,7 @@ int dd_vocab_encode(const dd_vocab *v, const char *text, size_t n, const char *s
     else out[made++] = id_of[code];
     if (status) break;
   }
+done:
   free(id_of);
   if (status) {
     free(out);
@@ -195,28 +182,68 @@ no_memory:
   return dd_fail(err, DD_E_RUNTIME, "out of memory encoding %s", source);
 }
 
-size_t dd_vocab_decode(const dd_vocab *v, int id, char out[8]) {
-  if (id < 0 || id >= v->size) return 0;
-  switch (v->kind) {
-  case DD_VOCAB_CHAR:
-    return dd_utf8_encode(v->code[id], out);
-  case DD_VOCAB_BYTE:
-    out[0] = (char)id;
-    return 1;
-  case DD_VOCAB_NUMBER:
-    break;
+int dd_vocab_encode_prompt(const dd_vocab *v, const char *text, size_t n, uint16_t **ids, int64_t *count,
+                           dd_error *err) {
+  static const char mark[] = "<|endoftext|>";
+  const size_t length = sizeof mark - 1;
+  const int end = v->kind == DD_VOCAB_GPT2 ? dd_bpe_end_of_text(v->bpe) : -1;
+  const char *at = end >= 0 ? memmem(text, n, mark, length) : NULL;
+  if (!at) return dd_vocab_encode(v, text, n, "the prompt", ids, count, NULL, err);
+  uint16_t *out = malloc((n + 1) * sizeof *out);
+  if (!out) return dd_fail(err, DD_E_RUNTIME, "out of memory encoding the prompt");
+  for (*count = 0;;) {
+    const size_t before = at ? (size_t)(at - text) : n;
+    int64_t made = 0;
+    const int status = encode_gpt2(v->bpe, text, before, "the prompt", out + *count, &made, NULL, err);
+    if (status) {
+      free(out);
+      return status;
+    }
+    *count += made;
+    if (!at) break;
+    out[(*count)++] = (uint16_t)end;
+    text += before + length;
+    n -= before + length;
+    at = memmem(text, n, mark, length);
   }
-  const int length = snprintf(out, 8, "%u ", (unsigned)id & 0xFFFFU); /* at most "65535 " */
-  return length > 0 ? (size_t)length : 0;
+  *ids = out;
+  return DD_OK;
+}
+
+const char *dd_vocab_decode(const dd_vocab *v, int id, char scratch[8], size_t *n) {
+  *n = 0;
+  if (id < 0 || id >= v->size) return scratch;
+  switch (v->kind) {
+  case DD_VOCAB_CHAR: *n = dd_utf8_encode(v->code[id], scratch); break;
+  case DD_VOCAB_BYTE: scratch[0] = (char)id, *n = 1; break;
+  case DD_VOCAB_GPT2: return dd_bpe_token(v->bpe, id, n);
+  case DD_VOCAB_NUMBER: *n = (size_t)snprintf(scratch, 8, "%u ", (unsigned)id & 0xFFFFU); break; /* at most "65535 " */
+  }
+  return scratch;
+}
+
+int64_t dd_vocab_text_bytes(const dd_vocab *v, const uint16_t *ids, int64_t n) {
+  if (v->kind == DD_VOCAB_BYTE) return n;
+  if (v->kind == DD_VOCAB_NUMBER) return 0;
+  int64_t bytes = 0;
+  for (int64_t i = 0; i < n; i++) {
+    char scratch[8];
+    size_t length;
+    if (v->bpe && dd_bpe_is_special(v->bpe, ids[i])) continue;
+    dd_vocab_decode(v, ids[i], scratch, &length);
+    bytes += (int64_t)length;
+  }
+  return bytes;
 }
 
 int dd_vocab_equal(const dd_vocab *a, const dd_vocab *b) {
   if (a->kind != b->kind || a->size != b->size) return 0;
+  if (a->kind == DD_VOCAB_GPT2) return strcmp(dd_bpe_hash(a->bpe), dd_bpe_hash(b->bpe)) == 0;
   return a->kind != DD_VOCAB_CHAR || a->size == 0 || memcmp(a->code, b->code, (size_t)a->size * sizeof *a->code) == 0;
 }
 
 int dd_vocab_copy(dd_vocab *to, const dd_vocab *from, dd_error *err) {
-  *to = (dd_vocab){.kind = from->kind, .size = from->size};
+  *to = (dd_vocab){.kind = from->kind, .size = from->size, .bpe = from->bpe ? dd_bpe_share(from->bpe) : NULL};
   if (from->kind != DD_VOCAB_CHAR) return DD_OK;
   to->code = malloc((size_t)(from->size ? from->size : 1) * sizeof *to->code);
   if (!to->code) {
@@ -229,6 +256,7 @@ int dd_vocab_copy(dd_vocab *to, const dd_vocab *from, dd_error *err) {
 
 void dd_vocab_free(dd_vocab *v) {
   free(v->code);
+  dd_bpe_release(v->bpe);
   *v = (dd_vocab){0};
 }
 
@@ -240,7 +268,8 @@ int dd_vocab_to_json(const dd_vocab *v, json_t *object, dd_error *err) {
     for (int i = 0; i < v->size; i++) bad |= json_array_append_new(codes, json_integer(v->code[i])) != 0;
     bad |= json_object_set_new(object, "vocabulary", codes) != 0;
   }
-  return bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing a vocabulary") : DD_OK;
+  if (bad) return dd_fail(err, DD_E_RUNTIME, "out of memory writing a vocabulary");
+  return v->kind == DD_VOCAB_GPT2 ? dd_bpe_to_json(v->bpe, object, err) : DD_OK;
 }
 
 static int read_codes(dd_vocab *v, const json_t *codes, const char *source, dd_error *err) {
@@ -248,18 +277,18 @@ static int read_codes(dd_vocab *v, const json_t *codes, const char *source, dd_e
     return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be a list of vocab_size = %d code points", source,
                    v->size);
   v->code = malloc((size_t)v->size * sizeof *v->code);
-  if (!v->code) return dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
-  json_int_t last = -1;
-  for (size_t i = 0; i < (size_t)v->size; i++) {
+  unsigned char *seen = calloc(CODE_LIMIT, 1);
+  int status = v->code && seen ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory reading %s", source);
+  for (size_t i = 0; !status && i < (size_t)v->size; i++) {
     const json_t *item = json_array_get(codes, i);
     const json_int_t code = json_integer_value(item);
-    if (!json_is_integer(item) || code <= last || code >= CODE_LIMIT || (code >= 0xD800 && code <= 0xDFFF))
-      return dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be ascending code points; entry %zu is not", source,
-                     i);
-    v->code[i] = (uint32_t)code;
-    last = code;
+    if (!json_is_integer(item) || code < 0 || code >= CODE_LIMIT || (code >= 0xD800 && code <= 0xDFFF) || seen[code])
+      status = dd_fail(err, DD_E_CORRUPT, "%s: \"vocabulary\" must be different code points; entry %zu is not", source,
+                       i);
+    else seen[code] = 1, v->code[i] = (uint32_t)code;
   }
-  return DD_OK;
+  free(seen);
+  return status;
 }
 
 int dd_vocab_from_json(dd_vocab *v, const json_t *object, const char *source, dd_error *err) {
@@ -269,15 +298,21 @@ int dd_vocab_from_json(dd_vocab *v, const json_t *object, const char *source, dd
     return dd_fail(err, DD_E_CORRUPT, "%s: \"vocab_size\" must be an integer from 1 to %d", source, DD_VOCAB_MAX);
   const char *text = name ? json_string_value(name) : "number"; /* other tools' files may know only the size */
   int kind = -1;
-  for (int i = 0; text && i < 3; i++)
+  for (int i = 0; text && i < 4; i++)
     if (strcmp(text, kind_names[i]) == 0) kind = i;
-  if (kind < 0) return dd_fail(err, DD_E_CORRUPT, "%s: \"tokenizer\" must be char, byte or number", source);
+  if (kind < 0) return dd_fail(err, DD_E_CORRUPT, "%s: \"tokenizer\" must be char, byte, gpt2 or number", source);
   v->kind = (dd_vocab_kind)kind;
   v->size = (int)json_integer_value(size);
   int status = DD_OK;
   if (v->kind == DD_VOCAB_BYTE && v->size != 256)
     status = dd_fail(err, DD_E_CORRUPT, "%s: tokenizer byte has vocab_size 256, not %d", source, v->size);
   else if (v->kind == DD_VOCAB_CHAR) status = read_codes(v, json_object_get(object, "vocabulary"), source, err);
+  else if (v->kind == DD_VOCAB_GPT2) {
+    status = dd_bpe_from_json(&v->bpe, object, source, err);
+    if (!status && dd_bpe_size(v->bpe) > v->size)
+      status = dd_fail(err, DD_E_CORRUPT, "%s: \"vocab_size\" is %d, but there are tokens up to %d", source, v->size,
+                       dd_bpe_size(v->bpe) - 1);
+  }
   if (status) dd_vocab_free(v);
   return status;
 }

@@ -9,6 +9,7 @@
 #include "run/evaluate.h"
 #include "run/rundir.h"
 #include "run/source.h"
+#include "run/tokenizer.h"
 #include "study/analysis.h"
 #include "study/cost.h"
 #include "study/grid.h"
@@ -31,7 +32,8 @@ typedef struct place { /* a job's: its processors and what runs there */
   dd_worker worker;
   size_t cell;
   dd_settings *s;
-  const dd_callbacks *cb; /* in the child */
+  const dd_callbacks *cb; /* the caller's */
+  int told; /* warnings of the run that were told */
 } place;
 
 typedef struct study {
@@ -47,13 +49,21 @@ typedef struct study {
   double started, run_seconds; /* of the runs that ended: their sum, for the ETA */
   int64_t ended;
   int stopping;
-  dd_error first; /* what the first run that failed said */
+  dd_error first;    /* what the first run that failed said */
+  dd_error troubled; /* what the first said that finished, but could not write everything at first */
+  char *said[64];    /* warnings of runs: each is told once */
+  int n_said;
 } study;
 
 /* ---- in the child ---- */
 
+typedef struct child {
+  dd_slot *slot;
+  const dd_callbacks *cb; /* the caller's: asked for rates */
+} child;
+
 static void child_step(void *user, const dd_step_record *r) {
-  dd_slot *slot = user;
+  dd_slot *slot = ((const child *)user)->slot;
   slot->loss = r->loss;
   slot->dropout = r->dropout;
   slot->eta_s = r->eta_s;
@@ -62,7 +72,7 @@ static void child_step(void *user, const dd_step_record *r) {
 }
 
 static void child_eval(void *user, const dd_eval_record *r) {
-  dd_slot *slot = user;
+  dd_slot *slot = ((const child *)user)->slot;
   slot->val_loss = r->val_loss;
   slot->best_val_loss = r->best_val_loss;
   slot->best_iter = r->best_iter;
@@ -70,11 +80,30 @@ static void child_eval(void *user, const dd_eval_record *r) {
   slot->iter = r->iter;
 }
 
-static int child_should_stop(void *user) { return dd_slot_should_stop(user); }
+static void child_message(void *user, dd_level level, const char *text) {
+  dd_slot *slot = ((const child *)user)->slot;
+  const int n = slot->warnings;
+  if (level != DD_WARNING) return;
+  if (n < DD_SLOT_WARNINGS) snprintf(slot->warning[n], sizeof slot->warning[n], "%s", text);
+  slot->warnings = n + 1;
+}
+
+static int child_should_stop(void *user) { return dd_slot_should_stop(((const child *)user)->slot); }
+static double child_rate(void *user, const dd_rate_query *q) {
+  const dd_callbacks *cb = ((const child *)user)->cb;
+  return cb->rate(cb->user, q);
+}
 
 static int train_cell(void *arg, dd_slot *slot) {
   const place *p = arg;
-  const dd_callbacks cb = {.user = slot, .step = child_step, .eval = child_eval, .should_stop = child_should_stop};
+  const int asks = p->cb && p->cb->rate && dd_settings_ask_callback(p->s);
+  child c = {.slot = slot, .cb = p->cb};
+  const dd_callbacks cb = {.user = &c,
+                           .message = child_message,
+                           .step = child_step,
+                           .eval = child_eval,
+                           .should_stop = child_should_stop,
+                           .rate = asks ? child_rate : NULL};
   dd_train_result r = {0};
   const int rc = dd_train(p->s, &cb, &r, &slot->error);
   slot->best_val_loss = r.best_val_loss;
@@ -216,6 +245,19 @@ static void show(study *y) {
   y->cb->study(y->cb->user, &status);
 }
 
+/* New warnings of the run at a place, of each text the first. */
+static void tell_warnings(study *y, place *p) {
+  const dd_slot *slot = p->worker.slot;
+  for (const int n = slot->warnings; p->told < n; p->told++) {
+    const char *text = p->told < DD_SLOT_WARNINGS ? slot->warning[p->told] : "more warnings, not told";
+    bool known = false;
+    for (int i = 0; i < y->n_said && !known; i++) known = !strcmp(y->said[i], text);
+    if (known) continue;
+    dd_say(y->cb, DD_WARNING, "%s: %s", cell_name(y, p->cell), text);
+    if (y->n_said < (int)(sizeof y->said / sizeof *y->said) && (y->said[y->n_said] = strdup(text))) y->n_said++;
+  }
+}
+
 static void say_end(const study *y, const place *p, state s) {
   const dd_slot *slot = p->worker.slot;
   const long long done = count(y, FINISHED), all = (long long)y->grid.n;
@@ -234,8 +276,12 @@ static void say_end(const study *y, const place *p, state s) {
 static void collect(study *y, place *p) {
   dd_slot *slot = p->worker.slot;
   state s = FAILED;
+  tell_warnings(y, p);
   if (slot->rc == DD_OK) s = FINISHED;
-  else if (slot->rc == DD_E_LOCKED) s = ELSEWHERE;
+  else if (slot->rc == DD_E_IO && dd_study_run_finished(p->s->out)) { /* a write failed and went well again */
+    s = FINISHED;
+    if (!y->troubled.code) dd_fail(&y->troubled, DD_E_IO, "%s: %.900s", cell_name(y, p->cell), slot->error.message);
+  } else if (slot->rc == DD_E_LOCKED) s = ELSEWHERE;
   else if (slot->rc == DD_E_STOPPED) s = TO_DO;
   y->state[p->cell] = s;
   if (s == FINISHED) y->run_seconds += dd_now() - p->worker.started, y->ended++;
@@ -268,9 +314,11 @@ static int begin(study *y, int i, dd_error *err) {
       p->s = NULL;
       continue;
     }
+    p->cb = y->cb;
     rc = dd_worker_start(&p->worker, train_cell, p, y->packing.block ? y->packing.block + i : NULL, err);
     if (rc) return rc;
     y->state[c] = RUNNING;
+    p->told = 0;
     return DD_OK;
   }
   return DD_OK;
@@ -287,6 +335,7 @@ static int run_all(study *y, dd_error *err) {
     for (int i = 0; i < y->packing.jobs; i++) {
       place *p = y->place + i;
       if (p->worker.slot && dd_worker_ended(&p->worker)) collect(y, p);
+      else if (p->worker.slot) tell_warnings(y, p);
       if (!p->worker.slot && !y->stopping && !rc) rc = begin(y, i, err);
       busy += p->worker.slot != NULL;
     }
@@ -407,9 +456,7 @@ static int check_given(const dd_settings *s, dd_error *err) {
 static int open_data(study *y, dd_error *err) {
   dd_dataset *d;
   const dd_settings *s = y->given;
-  const char *tokenizer =
-      dd_settings_is_set(s, DD_SETTING_tokenizer) ? dd_settings_choice(s, DD_SETTING_tokenizer) : NULL;
-  const int rc = dd_dataset_open(&d, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, tokenizer, y->cb, err);
+  const int rc = dd_dataset_open_for(&d, s, dd_settings_is_set(s, DD_SETTING_data) ? s->data : NULL, NULL, y->cb, err);
   if (rc) return rc;
   y->vocab = d->vocab_size;
   if (*s->out) snprintf(y->dir, sizeof y->dir, "%s", s->out);
@@ -418,6 +465,7 @@ static int open_data(study *y, dd_error *err) {
          (long long)((double)d->n_train * s->train_fraction), (long long)d->n_val, d->vocab_size);
   /* The runs open the same text, wherever they are started. */
   snprintf(y->grid.base->data, sizeof y->grid.base->data, "%s", d->spec);
+  dd_settings_resolve_bpe(y->grid.base);
   y->grid.base->set[DD_SETTING_data] = true;
   snprintf(y->grid.data_hash, sizeof y->grid.data_hash, "%s", d->hash);
   dd_dataset_close(d);
@@ -448,6 +496,7 @@ static void close_study(study *y) {
   free(y->place);
   free(y->jobs);
   free(y->state);
+  for (int i = 0; i < y->n_said; i++) free(y->said[i]);
   dd_packing_free(&y->packing);
   dd_grid_destroy(&y->grid);
 }
@@ -479,6 +528,10 @@ static int verdict(const study *y, dd_error *err) {
   if (failed)
     return dd_fail(err, y->first.code, "%lld of %zu runs failed, everything else is reported; the first was %.800s",
                    failed, y->grid.n, y->first.message);
+  if (y->troubled.code)
+    return dd_fail(err, DD_E_IO,
+                   "all runs that were to do are finished, but not everything was written at once: %.900s",
+                   y->troubled.message);
   return DD_OK;
 }
 

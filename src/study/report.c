@@ -32,7 +32,6 @@ static int render(const json_t *report, int format, dd_str *out, dd_error *err) 
   return out->failed ? dd_fail(err, DD_E_RUNTIME, "out of memory for the report") : DD_OK;
 }
 
-/* "" in path: to the caller's text callback. */
 static int find_out(const dd_settings *s, const char *const *dirs, int n, char *path, size_t size, dd_error *err) {
   *path = '\0';
   if (!strcmp(s->out, "-")) return DD_OK;
@@ -41,6 +40,16 @@ static int find_out(const dd_settings *s, const char *const *dirs, int n, char *
   if (n == 1) return dd_path_join(path, size, dirs[0], "report.html", err);
   return dd_fail(err, DD_E_USAGE,
                  "a report of %d directories needs a name: --out FILE.html (or - for standard output)", n);
+}
+
+int dd_report_path(const dd_settings *s, char *path, size_t size, dd_error *err) {
+  char *text;
+  const char **dirs;
+  int n, rc = split(s, &text, &dirs, &n, err);
+  if (!rc) rc = find_out(s, dirs, n, path, size, err);
+  free(dirs);
+  free(text);
+  return rc;
 }
 
 int dd_report_write(const json_t *report, const char *dir, dd_error *err) {

@@ -14,6 +14,8 @@ void dd_report_csv(const json_t *report, dd_str *out);
 void dd_report_tsv(const json_t *report, dd_str *out);
 /** The whole report, indented, reals with 17 digits. */
 void dd_report_json(const json_t *report, dd_str *out);
+/** The file that `report` writes with these settings; "": none, the text goes to the caller. */
+int dd_report_path(const dd_settings *s, char *path, size_t size, dd_error *err);
 /** report.html, report.md and report.json in a study's directory. */
 int dd_report_write(const json_t *report, const char *dir, dd_error *err);
 /** Plain text for a terminal of `width` columns: results, comparison, conclusions. Lines are not longer (but for single

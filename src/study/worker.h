@@ -8,12 +8,16 @@
 #include <stdatomic.h>
 #include <sys/types.h>
 
+enum { DD_SLOT_WARNINGS = 8 };
+
 typedef struct dd_slot {
   _Atomic int stop, save;          /* parent: save and stop, save and go on */
   _Atomic int64_t iter, max_iters; /* child: progress of its training */
   _Atomic double loss, val_loss, best_val_loss, dropout, eta_s, ms_per_iter;
   _Atomic int64_t best_iter;
   _Atomic double figure[4]; /* child: results of measurements */
+  _Atomic int warnings; /* child: how many there are; the texts of the first DD_SLOT_WARNINGS are kept */
+  char warning[DD_SLOT_WARNINGS][400];
   int rc;                   /* child, read after its end */
   dd_error error;
   double seconds;
