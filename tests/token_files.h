@@ -28,7 +28,7 @@ static inline void put_le32(unsigned char *p, uint32_t v) {
 static inline size_t llmc(uint32_t magic, uint32_t version, uint32_t count, const void *data, size_t n) {
   memset(image, 0, 1024);
   put_le32(image, magic), put_le32(image + 4, version), put_le32(image + 8, count);
-  memcpy(image + 1024, data, n);
+  if (n) memcpy(image + 1024, data, n);
   return 1024 + n;
 }
 

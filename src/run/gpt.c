@@ -57,7 +57,8 @@ int dd_gpt_open(dd_gpt **out, const dd_settings *s, const dd_callbacks *cb, dd_e
   g->c = r.c;
   g->j = (dd_job){.m = r.m, .cb = cb, .k = dd_team_kernels(r.m->team), .threads = dd_team_threads(r.m->team)};
   g->j.state = *dd_checkpoint_state(r.c);
-  g->vocab = dd_checkpoint_vocab(r.c);
+  g->own = r.vocab;
+  g->vocab = &g->own;
   if ((g->j.s = dd_settings_create())) *g->j.s = *s;
   else rc = dd_fail(err, DD_E_RUNTIME, "out of memory for settings");
   if (!rc) rc = dd_evaluator_create(&g->j.evaluator, g->j.m, cb, err);
@@ -70,6 +71,7 @@ int dd_gpt_close(dd_gpt *g, dd_error *err) {
   if (!g) return DD_OK;
   dd_infer_destroy(g->infer);
   const int rc = dd_job_close(&g->j, err);
+  dd_vocab_free(&g->own);
   dd_checkpoint_close(g->c);
   free(g);
   return rc;

@@ -8,6 +8,7 @@
 struct dd_gpt {
   dd_job j;            /* of dd_gpt_open: only s, cb, k, threads and m */
   dd_checkpoint *c;    /* of dd_gpt_open, else NULL */
+  dd_vocab own;        /* of dd_gpt_open: that of the run, or with the texts of --bpe */
   const dd_vocab *vocab;
   dd_evaluator *asked; /* of dd_gpt_open: that of the loaded model */
   dd_infer *infer;     /* one stream, NULL until it is needed */
