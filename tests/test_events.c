@@ -323,17 +323,17 @@ static void test_export_tensorboard(void **state) {
   assert_int_equal(train(at("study/b"), 0, hex, &err, "seed", "2", NULL), DD_OK);
   assert_int_equal(train(at("study/a"), 0, hex, &err, "dropout_attn", "0.1,cosine", NULL), DD_OK);
   for (int twice = 0; twice < 2; twice++)
-    if (dd_export_tensorboard(at("study/a"), at("one/tensorboard"), NULL, &err)) fail_msg("%s", err.message);
+    if (dd_export_tensorboard(at("study/a"), at("one/tensorboard"), NULL, NULL, &err)) fail_msg("%s", err.message);
   assert_int_equal(event_files(at("one"), name), 1);
   compare_with_metrics(at("study/a"), events_of(at("one"), 0, 1), 0);
   float v;
   assert_int_equal(scalar_at(events_of(at("one"), 0, 1), "dropout/attn", 20, &v), 1);
-  if (dd_export_tensorboard(at("study"), at("converted"), NULL, &err)) fail_msg("%s", err.message);
+  if (dd_export_tensorboard(at("study"), at("converted"), NULL, NULL, &err)) fail_msg("%s", err.message);
   assert_int_equal(access(at("converted/a"), F_OK), 0);
   assert_int_equal(access(at("converted/b"), F_OK), 0);
-  assert_int_equal(dd_export_tensorboard(at("one"), at("converted"), NULL, &err), DD_E_USAGE);
+  assert_int_equal(dd_export_tensorboard(at("one"), at("converted"), NULL, NULL, &err), DD_E_USAGE);
   assert_part(err.message, "no directory of a run");
-  assert_int_equal(dd_export_tensorboard(at("nowhere"), at("converted"), NULL, &err), DD_E_USAGE);
+  assert_int_equal(dd_export_tensorboard(at("nowhere"), at("converted"), NULL, NULL, &err), DD_E_USAGE);
 }
 
 static void test_export_csv(void **state) {
@@ -374,7 +374,7 @@ static int clean(void **state) { return (void)state, remove_tree(root), 0; }
 
 static int export(char **argv) {
   dd_error err;
-  const int rc = strcmp(argv[2], "csv") ? dd_export_tensorboard(argv[3], argv[4], NULL, &err)
+  const int rc = strcmp(argv[2], "csv") ? dd_export_tensorboard(argv[3], argv[4], NULL, NULL, &err)
                                         : dd_export_csv(argv[3], argv[4], NULL, &err);
   if (rc) fprintf(stderr, "%s\n", err.message);
   return rc;

@@ -119,7 +119,11 @@ static int to_csv(dd_export_job *e, dd_error *err) {
 }
 
 static int to_tensorboard(dd_export_job *e, dd_error *err) {
-  return dd_export_tensorboard(e->s->run, e->out, e->cb, err);
+  dd_written w = {0};
+  const int rc = dd_export_tensorboard(e->s->run, e->out, &w, e->cb, err);
+  e->r.files = w.files;
+  e->r.bytes = w.bytes;
+  return rc;
 }
 
 /* ---- the command ---- */

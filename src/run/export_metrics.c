@@ -31,7 +31,9 @@ static int has_metrics(const char *dir) {
 
 /* ---- CSV ---- */
 
-typedef struct column { const char *kind, *key, *name; } column;
+typedef struct column {
+  const char *kind, *key, *name;
+} column;
 static const column columns[] = {
 #define COLUMN_ROW(kind, key, name) {kind, key, name},
     DD_CSV_COLUMNS(COLUMN_ROW)};
@@ -43,8 +45,8 @@ enum { COLUMNS = sizeof columns / sizeof *columns, SITES = sizeof sites / sizeof
 typedef struct table {
   char *text;
   size_t n, room;
-  int failed, rates;     /* out of memory; the run has rates of sites */
-  int64_t iter;          /* of the row that is being filled, -1: none */
+  int failed, rates; /* out of memory; the run has rates of sites */
+  int64_t iter;      /* of the row that is being filled, -1: none */
   char cell[COLUMNS][CELL], site[SITES][CELL];
 } table;
 
@@ -171,7 +173,7 @@ static int take_events(void *user, const json_t *o) {
   return DD_OK;
 }
 
-static int convert(const char *run, const char *dir, const dd_callbacks *cb, dd_error *err) {
+static int convert(const char *run, const char *dir, dd_written *written, const dd_callbacks *cb, dd_error *err) {
   char path[4096], name[128];
   struct stat st;
   conversion c = {.state = {-1, -1}};
@@ -191,6 +193,7 @@ static int convert(const char *run, const char *dir, const dd_callbacks *cb, dd_
   if (!rc) rc = dd_make_dirs(dir, err);
   if (!rc) rc = dd_path_join(path, sizeof path, dir, name, err);
   if (!rc) rc = dd_file_replace(path, c.out.data, c.out.n, err);
+  if (!rc && written) written->files++, written->bytes += (int64_t)c.out.n;
   free(c.out.data);
   return rc;
 }
@@ -229,10 +232,11 @@ static int list_runs(const char *dir, char ***out, size_t *n, dd_error *err) {
   return DD_OK;
 }
 
-int dd_export_tensorboard(const char *run, const char *dir, const dd_callbacks *cb, dd_error *err) {
+int dd_export_tensorboard(const char *run, const char *dir, dd_written *written, const dd_callbacks *cb,
+                          dd_error *err) {
   char from[4096], to[4096], **names = NULL;
   size_t n;
-  if (has_metrics(run)) return convert(run, dir, cb, err);
+  if (has_metrics(run)) return convert(run, dir, written, cb, err);
   char inner[4096]; /* the runs of a study are in a directory of their own */
   if (dd_path_join(inner, sizeof inner, run, "runs", NULL) == DD_OK && dd_is_dir(inner)) run = inner;
   int rc = list_runs(run, &names, &n, err);
@@ -240,7 +244,7 @@ int dd_export_tensorboard(const char *run, const char *dir, const dd_callbacks *
   for (size_t i = 0; i < n && !rc; i++) {
     rc = dd_path_join(from, sizeof from, run, names[i], err);
     if (!rc) rc = dd_path_join(to, sizeof to, dir, names[i], err);
-    if (!rc) rc = convert(from, to, cb, err);
+    if (!rc) rc = convert(from, to, written, cb, err);
     if (!rc) rc = dd_check_stop(cb, "exporting", names[i], err);
   }
   free_names(names, n);

@@ -18,7 +18,12 @@
  *  "-": through cb->text. DD_E_USAGE: no run there; DD_E_CORRUPT: no record can be read. Damaged lines are told. */
 int dd_export_csv(const char *run, const char *path, const dd_callbacks *cb, dd_error *err);
 
+/** What an export wrote; added to. */
+typedef struct dd_written {
+  int64_t files, bytes;
+} dd_written;
+
 /** Event files for TensorBoard in dir, which is made: one file, that an export of the same run replaces. run may be the
- *  directory of a study, or of runs: then each run has a directory of its name in dir. */
-int dd_export_tensorboard(const char *run, const char *dir, const dd_callbacks *cb, dd_error *err);
+ *  directory of a study, or of runs: then each run has a directory of its name in dir. written: may be NULL. */
+int dd_export_tensorboard(const char *run, const char *dir, dd_written *written, const dd_callbacks *cb, dd_error *err);
 #endif
