@@ -124,15 +124,21 @@ void dd_progress_study(dd_progress *p, const dd_study_status *s) {
   char text[BOARD_BYTES];
   const int width = dd_terminal_width(fileno(p->stream));
   const int lines = dd_board_text(p, s, width, dd_terminal_rows(fileno(p->stream)), text, sizeof text);
-  /* Line by line over the old table, so that nothing flickers; a table that shrank leaves lines to erase below. */
-  if (p->board_lines > 1) fprintf(p->stream, "\033[%dA", p->board_lines - 1);
-  fputc('\r', p->stream);
+  /* Line by line over the old table, so that nothing flickers; a table that shrank leaves lines to erase below. In one
+   * piece, so that a program stopped at any time leaves a whole table. */
+  char frame[BOARD_BYTES + 4096];
+  frame[0] = 0;
+  if (p->board_lines > 1) snprintf(frame, sizeof frame, "\033[%dA", p->board_lines - 1);
+  append(frame, sizeof frame, "\r");
   for (char *line = text; line;) {
     char *next = strchr(line, '\n');
     if (next) *next++ = 0;
-    fprintf(p->stream, "%s%s%s", line, keep, next ? "\n" : "\033[J");
+    append(frame, sizeof frame, line);
+    append(frame, sizeof frame, keep);
+    append(frame, sizeof frame, next ? "\n" : "\033[J");
     line = next;
   }
+  fwrite(frame, 1, strlen(frame), p->stream);
   fflush(p->stream);
   p->board_lines = lines;
   p->drawn = true;
