@@ -1,6 +1,7 @@
 /* The runs of a study on stderr. On a terminal a table that is redrawn in place: one line for all, one per run at work.
  * Elsewhere the messages about finished runs suffice, with a plain line every few minutes so that a log shows life. */
 #include "cli/cli.h"
+#include "cli/options.h"
 #include <math.h>
 #include <string.h>
 #include <time.h>
@@ -16,11 +17,6 @@ static double now(void) {
   return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-static void append(char *buf, size_t size, const char *text) {
-  const size_t n = strlen(buf);
-  if (n < size) snprintf(buf + n, size - n, "%s", text);
-}
-
 static double part(int64_t done, int64_t all) {
   const double x = all > 0 ? (double)done / (double)all : 0;
   return x < 0 ? 0 : x > 1 ? 1 : x;
@@ -30,7 +26,7 @@ static double part(int64_t done, int64_t all) {
 static void tell(char *out, size_t size, int64_t n, const char *what) {
   char text[64];
   snprintf(text, sizeof text, ", %lld %s", (long long)n, what);
-  if (n) append(out, size, text);
+  if (n) dd_text_append(out, size, text);
 }
 
 static void summary(const dd_study_status *s, char *out, size_t size) {
@@ -40,10 +36,10 @@ static void summary(const dd_study_status *s, char *out, size_t size) {
   snprintf(out, size, "%lld/%lld runs", (long long)s->finished, (long long)s->cells);
   tell(out, size, s->failed, "failed");
   tell(out, size, s->elsewhere, "elsewhere");
-  append(out, size, "  elapsed ");
-  append(out, size, elapsed);
-  append(out, size, "  ETA ");
-  append(out, size, eta);
+  dd_text_append(out, size, "  elapsed ");
+  dd_text_append(out, size, elapsed);
+  dd_text_append(out, size, "  ETA ");
+  dd_text_append(out, size, eta);
 }
 
 /* A line of text and a bar that fills what is left of the width, up to 40 columns. */
@@ -51,9 +47,9 @@ static void put_row(const dd_progress *p, const char *text, double fraction, int
   char line[LINE_BYTES];
   const int frame = p->unicode ? 0 : 2, room = width - 1 - (int)strlen(text) - 2 - frame;
   snprintf(line, sizeof line, "%.*s", width - 1, text);
-  append(out, size, line);
+  dd_text_append(out, size, line);
   if (room >= 6) {
-    append(out, size, "  ");
+    dd_text_append(out, size, "  ");
     dd_progress_bar(p, out, size, room > 40 ? 40 : room, fraction);
   }
 }
@@ -70,7 +66,8 @@ static void run_row(const dd_progress *p, const dd_study_job *j, int name_width,
   snprintf(more[n++], sizeof *more, "  p %.4f", j->dropout);
   snprintf(more[n++], sizeof *more, isnan(j->loss) ? "  loss      -" : "  loss %6.4f", j->loss);
   snprintf(more[n++], sizeof *more, isnan(j->best_val_loss) ? "  best      -" : "  best %6.4f", j->best_val_loss);
-  for (int i = 0; i < n && (int)(strlen(text) + strlen(more[i])) < width - 1; i++) append(text, sizeof text, more[i]);
+  for (int i = 0; i < n && (int)(strlen(text) + strlen(more[i])) < width - 1; i++)
+    dd_text_append(text, sizeof text, more[i]);
   put_row(p, text, part(j->iter, j->max_iters), width, out, size);
 }
 
@@ -91,14 +88,14 @@ int dd_board_text(const dd_progress *p, const dd_study_status *s, int width, int
   const int most = rows > 4 ? rows - 3 : 1;
   for (int i = 0; i < s->jobs; i++) {
     if (!s->job[i].name[0] || shown >= most) continue;
-    append(out, size, "\n");
+    dd_text_append(out, size, "\n");
     run_row(p, s->job + i, name_width, width, out, size);
     shown++;
     lines++;
   }
   if (shown < busy) {
     snprintf(text, sizeof text, "\n  and %d more", busy - shown);
-    append(out, size, text);
+    dd_text_append(out, size, text);
     lines++;
   }
   return lines;
@@ -129,13 +126,13 @@ void dd_progress_study(dd_progress *p, const dd_study_status *s) {
   char frame[BOARD_BYTES + 4096];
   frame[0] = 0;
   if (p->board_lines > 1) snprintf(frame, sizeof frame, "\033[%dA", p->board_lines - 1);
-  append(frame, sizeof frame, "\r");
+  dd_text_append(frame, sizeof frame, "\r");
   for (char *line = text; line;) {
     char *next = strchr(line, '\n');
     if (next) *next++ = 0;
-    append(frame, sizeof frame, line);
-    append(frame, sizeof frame, keep);
-    append(frame, sizeof frame, next ? "\n" : "\033[J");
+    dd_text_append(frame, sizeof frame, line);
+    dd_text_append(frame, sizeof frame, keep);
+    dd_text_append(frame, sizeof frame, next ? "\n" : "\033[J");
     line = next;
   }
   fwrite(frame, 1, strlen(frame), p->stream);

@@ -1,6 +1,7 @@
 /* Progress on stderr. On a terminal: one live line, redrawn at most ten times a second, and evaluations and messages as
  * lines that stay. Elsewhere (files, Slurm logs): one plain line per record, no control characters. */
 #include "cli/cli.h"
+#include "cli/options.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,11 +61,6 @@ void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool qu
 
 /* ---- pieces ---- */
 
-static void append(char *buf, size_t size, const char *text) {
-  size_t n = strlen(buf);
-  if (n < size) snprintf(buf + n, size - n, "%s", text);
-}
-
 void dd_format_time(char *out, size_t size, double seconds) {
   if (!(seconds >= 0) || seconds > 1e9) {
     snprintf(out, size, "?");
@@ -83,13 +79,13 @@ static void format_rate(char *out, size_t size, double v) {
 
 void dd_progress_bar(const dd_progress *p, char *out, size_t size, int cells, double fraction) {
   int full = (int)(fraction * cells);
-  append(out, size, p->unicode ? "" : "[");
-  if (p->color) append(out, size, GREEN);
-  for (int i = 0; i < full; i++) append(out, size, p->unicode ? "━" : "=");
-  if (p->color) append(out, size, PLAIN DIM);
-  for (int i = full; i < cells; i++) append(out, size, p->unicode ? "─" : i == full ? ">" : " ");
-  if (p->color) append(out, size, PLAIN);
-  append(out, size, p->unicode ? "" : "]");
+  dd_text_append(out, size, p->unicode ? "" : "[");
+  if (p->color) dd_text_append(out, size, GREEN);
+  for (int i = 0; i < full; i++) dd_text_append(out, size, p->unicode ? "━" : "=");
+  if (p->color) dd_text_append(out, size, PLAIN DIM);
+  for (int i = full; i < cells; i++) dd_text_append(out, size, p->unicode ? "─" : i == full ? ">" : " ");
+  if (p->color) dd_text_append(out, size, PLAIN);
+  dd_text_append(out, size, p->unicode ? "" : "]");
 }
 
 /* ---- the live line ---- */
@@ -144,13 +140,13 @@ void dd_progress_line(const dd_progress *p, int width, char *out, size_t size) {
   out[0] = '\0';
   for (int i = 0; i < PARTS; i++) {
     if (i == BAR ? !bar : !text[i][0]) continue;
-    if (i) append(out, size, "  ");
+    if (i) dd_text_append(out, size, "  ");
     if (i == BAR) dd_progress_bar(p, out, size, cells, fraction);
     else if (p->color && (i == LOSS || i == VAL)) {
-      append(out, size, BOLD);
-      append(out, size, text[i]);
-      append(out, size, PLAIN);
-    } else append(out, size, text[i]);
+      dd_text_append(out, size, BOLD);
+      dd_text_append(out, size, text[i]);
+      dd_text_append(out, size, PLAIN);
+    } else dd_text_append(out, size, text[i]);
   }
 }
 
@@ -161,7 +157,7 @@ static void draw(dd_progress *p, bool at_once) {
   p->since_step = t - p->step_at;
   char line[LINE_BYTES] = "\r";
   dd_progress_line(p, dd_terminal_width(fileno(p->stream)), line + 1, sizeof line - 8);
-  append(line, sizeof line, "\033[K");
+  dd_text_append(line, sizeof line, "\033[K");
   fwrite(line, 1, strlen(line), p->stream);
   fflush(p->stream);
   p->drawn = true;
