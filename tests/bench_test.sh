@@ -3,6 +3,8 @@
 # are not looked at.
 #   bench_test.sh PATH-OF-DD-CPU PEERS
 set -u
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+. "$(dirname "$0")/checks.sh"
 bin=${1:?usage: bench_test.sh PATH-OF-DD-CPU PEERS} peers=${2:-none}
 unset DD_TIER OMP_NUM_THREADS SLURM_CPUS_PER_TASK
 if ! "$bin" --version >/dev/null 2>&1; then
@@ -15,18 +17,6 @@ trap 'exit 1' HUP INT TERM
 case $bin in /*) ;; *) bin=$PWD/$bin ;; esac
 cd "$tmp" || exit 1
 
-passed=0 failed=0
-check() { # check NAME COMMAND...
-  name=$1
-  shift
-  if "$@" >/dev/null 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED %s\n    command: %s\n' "$name" "$*"
-    tail -n 5 out err 2>/dev/null
-  fi
-}
 fails() { # fails CODE PART ARGUMENT...: exit code, nothing on stdout, one error line with the part
   code=$1 part=$2
   shift 2

@@ -3,6 +3,8 @@
 # what is wrong, and leaves existing runs alone; interrupted runs continue to the same fingerprint.
 #   cli_errors.sh PATH-OF-DD-CPU
 set -u
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+. "$(dirname "$0")/checks.sh"
 
 bin=${1:?usage: cli_errors.sh PATH-OF-DD-CPU}
 case $bin in /*) ;; *) bin=$PWD/$bin ;; esac
@@ -25,25 +27,10 @@ trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 cd "$tmp" || exit 1
 
-passed=0 failed=0
-ok() { passed=$((passed + 1)); }
-not_ok() { # not_ok NAME LINE...
-  failed=$((failed + 1))
-  echo "FAILED: $1"
-  shift
-  [ $# = 0 ] || printf '    %s\n' "$@"
-}
-skip() { echo "skipped: $1"; }
 passes() { # passes NAME COMMAND...
   name=$1
   shift
   if "$@"; then ok; else not_ok "$name" "command: $*"; fi
-}
-is() { # is NAME WANTED FOUND
-  if [ "$2" = "$3" ]; then ok; else not_ok "$1" "wanted: $2" "found:  $3"; fi
-}
-has() { # has NAME FILE PART
-  if grep -qF -e "$3" "$2"; then ok; else not_ok "$1" "no '$3' in:" "$(head -c 2000 "$2")"; fi
 }
 # All files below a directory with their contents.
 contents() { find "$1" -type f -exec cksum {} + 2>/dev/null | sort; }

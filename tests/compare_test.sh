@@ -3,6 +3,8 @@
 # its runs are packed, interrupted or divided; bad grids are refused and nothing finished is lost.
 #   compare_test.sh PATH-OF-DD-CPU DIRECTORY-OF-RECIPES
 set -u
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+. "$(dirname "$0")/checks.sh"
 bin=${1:?usage: compare_test.sh PATH-OF-DD-CPU DIRECTORY-OF-RECIPES} recipes=${2:?}
 unset DD_TIER OMP_NUM_THREADS SLURM_CPUS_PER_TASK
 if ! "$bin" --version >/dev/null 2>&1; then
@@ -18,18 +20,6 @@ cd "$tmp" || exit 1
 
 T=${DD_QUICK:+24} # iterations; emulators are slow
 T=${T:-60}
-passed=0 failed=0
-check() { # check NAME COMMAND...
-  name=$1
-  shift
-  if "$@" >/dev/null 2>&1; then
-    passed=$((passed + 1))
-  else
-    failed=$((failed + 1))
-    printf 'FAILED %s\n    command: %s\n' "$name" "$*"
-    tail -n 5 out err 2>/dev/null
-  fi
-}
 same() { check "$1" test "$2" = "$3"; } # same NAME WANTED FOUND
 fails() { # fails CODE PART ARGUMENT...: exit code and one error line with the part
   code=$1 part=$2

@@ -3,6 +3,8 @@
 # happens when ranks die, are stopped, or do not fit together. More ranks than processors here, on purpose.
 #   mpi.sh PATH-OF-DD-CPU openmpi|mpich
 set -u
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+. "$(dirname "$0")/checks.sh"
 bin=$(realpath "${1:?usage: mpi.sh PATH-OF-DD-CPU openmpi|mpich}") kind=${2:?}
 unset DD_TIER DD_CPU_MPI OMP_NUM_THREADS SLURM_CPUS_PER_TASK CLICOLOR_FORCE
 export LC_ALL=C OMP_WAIT_POLICY=passive NO_COLOR=1 TERM=dumb
@@ -30,17 +32,6 @@ if ! timeout 60 "$launcher" -n 2 true >first.log 2>&1; then
   echo "skipped: $launcher cannot start two processes here: $(tail -1 first.log)"
   exit 77
 fi
-
-passed=0 failed=0
-ok() { passed=$((passed + 1)); }
-not_ok() { # not_ok NAME LINE...
-  failed=$((failed + 1))
-  echo "FAILED: $1"
-  shift
-  [ $# = 0 ] || printf '    %s\n' "$@"
-}
-is() { if [ "$2" = "$3" ]; then ok; else not_ok "$1" "wanted: $2" "found:  $3"; fi; }
-has() { if grep -qF -e "$3" "$2"; then ok; else not_ok "$1" "no '$3' in:" "$(head -c 1500 "$2")"; fi; }
 
 # A text of a few thousand letters whose length is no multiple of anything.
 awk 'BEGIN { s = 7; for (i = 0; i < 4099; i++) { s = (s * 75 + 74) % 65537; printf "%c", 97 + s % 17 } }' >text.txt

@@ -4,6 +4,8 @@
 # interrupted. The second program sends itself the signal at a named point (signal_hook.c).
 #   signals.sh PATH-OF-DD-CPU PATH-OF-DD-CPU-HOOKED
 set -u
+# shellcheck source-path=SCRIPTDIR source=checks.sh
+. "$(dirname "$0")/checks.sh"
 
 usage='usage: signals.sh PATH-OF-DD-CPU PATH-OF-DD-CPU-HOOKED'
 bin=${1:?$usage} hooked=${2:?$usage}
@@ -31,21 +33,6 @@ trap cleanup EXIT
 trap 'exit 1' HUP INT TERM
 cd "$tmp" || exit 1
 
-passed=0 failed=0
-ok() { passed=$((passed + 1)); }
-not_ok() { # not_ok NAME LINE...
-  failed=$((failed + 1))
-  echo "FAILED: $1"
-  shift
-  [ $# = 0 ] || printf '    %s\n' "$@"
-}
-skip() { echo "skipped: $1"; }
-is() { # is NAME WANTED FOUND
-  if [ "$2" = "$3" ]; then ok; else not_ok "$1" "wanted: $2" "found:  $3"; fi
-}
-has() { # has NAME FILE PART
-  if grep -qF -e "$3" "$2"; then ok; else not_ok "$1" "no '$3' in:" "$(head -c 2000 "$2")"; fi
-}
 # within SECONDS COMMAND...: wait until it succeeds
 within() {
   tries=$(($1 * 20))
