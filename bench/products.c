@@ -190,7 +190,8 @@ static int measure_group(product *p, const shape *s, dd_meter *m, dd_error *err)
   for (int i = 0; i < SHAPES && !rc; i++) {
     const int forward = p->what == FORWARD;
     p->s = s[i];
-    p->packed = (dd_packed){p->packed.data, forward ? s[i].in : s[i].out, forward ? s[i].out : s[i].in};
+    p->packed = (dd_packed){
+        .data = p->packed.data, .k = forward ? s[i].in : s[i].out, .n = forward ? s[i].out : s[i].in};
     rc = measure(p, m, x[i], err);
   }
   for (figure f = 0; f < FIGURES && !rc; f++) rc = add_figure(p, f, x, err);

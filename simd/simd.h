@@ -30,6 +30,7 @@ typedef struct dd_operand {
   int64_t step, panel;
   const float *next;  /* of B, a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
   int64_t next_step;  /* from one tile's share to the next one's */
+  int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */
 } dd_operand;
 
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */

@@ -151,7 +151,7 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, i
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data, *next = b->next ? b->next : bp;
-  const int64_t share = kk ? b->next_step / kk : 0, step = b->next ? share < 1 ? 1 : share : 0;
+  const int64_t share = b->next_k ? b->next_k : kk ? b->next_step / kk : 0, step = b->next ? share < 1 ? 1 : share : 0;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;

@@ -113,9 +113,9 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
     t->gemm(p->m, p->n, kb, pa, pb, c, p->ldc, mode);
     return;
   }
-  dd_operand oa = {pa, t->mr, t->mr * kb, NULL, 0}, ob = {pb, t->nr, t->nr * kb, NULL, 0};
-  if (p->a.rs == 1) oa = (dd_operand){a + k0 * p->a.cs, p->a.cs, t->mr, NULL, 0};
-  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0) ob = (dd_operand){b + k0 * p->b.rs, p->b.rs, t->nr, b, p->k};
+  dd_operand oa = {pa, t->mr, t->mr * kb, NULL, 0, 0}, ob = {pb, t->nr, t->nr * kb, NULL, 0, 0};
+  if (p->a.rs == 1) oa = (dd_operand){a + k0 * p->a.cs, p->a.cs, t->mr, NULL, 0, 0};
+  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0) ob = (dd_operand){b + k0 * p->b.rs, p->b.rs, t->nr, b, p->k, p->ldc};
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
 }
 

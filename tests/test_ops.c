@@ -9,14 +9,20 @@
 typedef struct matmul {
   int64_t m, k, n, ldx;
   int transposed; /* w is [n][k] */
+  int fresh;      /* packed in the product */
   const float *x, *w;
   float *packed, *out;
   const dd_epilogue *e;
 } matmul;
 static void matmul_team(dd_ctx *c, void *arg) {
   const matmul *q = arg;
-  const dd_packed p = {.data = q->packed, .k = q->k, .n = q->n};
-  dd_pack_weights(c, q->transposed ? &p : NULL, q->transposed ? NULL : &p, q->w);
+  const dd_packed p = {.data = q->fresh ? NULL : q->packed,
+                       .k = q->k,
+                       .n = q->n,
+                       .w = q->w,
+                       .rs = q->transposed ? 1 : q->n,
+                       .cs = q->transposed ? q->k : 1};
+  if (!q->fresh) dd_pack_weights(c, q->transposed ? &p : NULL, q->transposed ? NULL : &p, q->w);
   dd_barrier(c);
   dd_matmul(c, q->out, q->x, q->ldx, &p, q->m, q->e);
 }
@@ -54,12 +60,14 @@ static void matmul_case(int64_t m, int64_t k, int64_t n, int64_t extra, int tran
     }
   const output outs[] = {{"out", q.out, (size_t)(m * n) * 4, NULL}, {"act", act, (size_t)(m * n) * 4, NULL}};
   const dd_drop drop = drop_rate(0.3, 1000, 3);
-  for (int kind = 0; kind < 7; kind++) {
+  for (int which = 0; which < 14; which++) {
+    const int kind = which / 2;
     dd_epilogue e = {0};
+    q.fresh = which % 2;
     const int with_bias = kind == 2 || kind == 3 || kind == 6;
     q.e = kind ? &e : NULL;
-    CASE("matmul m %d k %d n %d ldx %d%s seed %d, %s", (int)m, (int)k, (int)n, (int)q.ldx,
-         transposed ? " transposed" : "", (int)seed,
+    CASE("matmul m %d k %d n %d ldx %d%s%s seed %d, %s", (int)m, (int)k, (int)n, (int)q.ldx,
+         transposed ? " transposed" : "", q.fresh ? " fresh" : "", (int)seed,
          (const char *[]){"no epilogue", "bias NULL", "bias", "gelu", "mul", "residual", "dropout"}[kind]);
     e.bias = with_bias ? bias : NULL;
     if (kind <= 2) e.fn = dd_epi_bias;
@@ -93,7 +101,7 @@ static void test_matmul(void **state) {
   (void)state;
   static const int64_t shapes[][4] = {{1, 1, 1, 0},     {5, 7, 3, 2},     {48, 64, 64, 0},
                                       {49, 65, 130, 7}, {97, 300, 67, 1}, {13, 1100, 33, 0},
-                                      {1, 40, 200, 0},  {200, 3, 1, 5},   {3, 513, 257, 0}};
+                                      {1, 40, 200, 0},  {200, 3, 1, 5},   {3, 513, 257, 0}, {270, 390, 70, 0}};
   for (int i = 0; i < COUNT(shapes); i++)
     matmul_case(shapes[i][0], shapes[i][1], shapes[i][2], shapes[i][3], i % 2, (uint64_t)i * 10 + 1);
   end_test("matmul");

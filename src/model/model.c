@@ -10,8 +10,10 @@ enum { SLICE_TOKENS = 512 };
 /* With arenas that have no memory yet this only adds up sizes. */
 static float *floats(dd_arena *a, int64_t n) { return dd_arena_take(a, (size_t)n * sizeof(float)); }
 
-static dd_packed packed(dd_arena *a, const dd_kernels *k, int64_t rows, int64_t cols) {
-  return (dd_packed){.data = floats(a, dd_packed_size(k, rows, cols)), .k = rows, .n = cols};
+/* Weights w [out][in] for x w' and for dy w; w is bound when there are parameters. */
+static dd_packed packed(dd_model *m, const dd_kernels *k, const float *w, int64_t rows, int64_t cols, int back) {
+  float *data = m->fresh ? NULL : floats(&m->weights, dd_packed_size(k, rows, cols));
+  return (dd_packed){data, rows, cols, w, back ? cols : 1, back ? 1 : rows};
 }
 
 static void take_weights(dd_model *m, const dd_kernels *k) {
@@ -19,8 +21,10 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
   const dd_shape *s = &m->o.shape;
   const int64_t n = m->layout.floats, C = s->C;
   m->param = floats(a, n);
+  if (m->param) dd_params_bind(&m->p, &m->layout, m->param);
   if (m->o.train) {
     m->grad = floats(a, n);
+    if (m->grad) dd_params_bind(&m->g, &m->layout, m->grad);
     m->m = floats(a, n);
     m->v = floats(a, n);
     const int depth = dd_joint_depth(dd_model_micros(m));
@@ -29,20 +33,21 @@ static void take_weights(dd_model *m, const dd_kernels *k) {
       if (m->joint->part[i].owner != m->joint->rank) m->joint->box[i] = floats(a, dd_joint_box(m->joint));
   }
   for (int64_t l = 0; l < s->L; l++) {
-    dd_layer_packs w = {.qkv = packed(a, k, C, 3 * C),
-                        .att = packed(a, k, C, C),
-                        .fc = packed(a, k, C, 4 * C),
-                        .out = packed(a, k, 4 * C, C)};
+    const dd_layer_params *p = m->p.layer + l;
+    dd_layer_packs w = {.qkv = packed(m, k, p->qkv_w, C, 3 * C, 0),
+                        .att = packed(m, k, p->att_w, C, C, 0),
+                        .fc = packed(m, k, p->fc_w, C, 4 * C, 0),
+                        .out = packed(m, k, p->out_w, 4 * C, C, 0)};
     if (m->o.train) {
-      w.qkv_back = packed(a, k, 3 * C, C);
-      w.att_back = packed(a, k, C, C);
-      w.fc_back = packed(a, k, 4 * C, C);
-      w.out_back = packed(a, k, C, 4 * C);
+      w.qkv_back = packed(m, k, p->qkv_w, 3 * C, C, 1);
+      w.att_back = packed(m, k, p->att_w, C, C, 1);
+      w.fc_back = packed(m, k, p->fc_w, 4 * C, C, 1);
+      w.out_back = packed(m, k, p->out_w, C, 4 * C, 1);
     }
     m->packs[l] = w;
   }
-  m->head = packed(a, k, C, s->V);
-  if (m->o.train) m->head_back = packed(a, k, s->V, C);
+  m->head = packed(m, k, m->p.wte, C, s->V, 0);
+  if (m->o.train) m->head_back = packed(m, k, m->p.wte, s->V, C, 1);
 }
 
 static void take_acts(dd_model *m) {
@@ -92,6 +97,7 @@ int64_t dd_model_slice(const dd_model_options *o, int threads) {
 static int allocate(dd_model *m, const dd_model_options *o, int threads, dd_error *err) {
   m->o = *o;
   m->o.slice = dd_model_slice(o, threads);
+  m->fresh = o->B * o->T * (o->accumulation > 1 ? o->accumulation : 1) <= DD_FRESH_ROWS;
   int rc = dd_layout_create(&m->layout, &o->shape, err);
   if (rc) return rc;
   const size_t L = (size_t)o->shape.L;
@@ -137,8 +143,6 @@ int dd_model_create(dd_model **out, const dd_model_options *o, const dd_kernels 
   dd_arena_interleave(&m->weights);
   take_weights(m, k);
   take_acts(m);
-  dd_params_bind(&m->p, &m->layout, m->param);
-  if (o->train) dd_params_bind(&m->g, &m->layout, m->grad);
   m->beta1_t = m->beta2_t = 1;
   m->version = 1;
   *out = m;

@@ -62,6 +62,7 @@ typedef struct dd_model {
   dd_params p, g;
   dd_layer_packs *packs; /* [L] */
   dd_packed head, head_back;
+  int fresh;            /* a step has so few rows that products pack the weights themselves */
   int packs_valid;      /* packed weights are those of param */
   uint64_t version;     /* raised when param changes, for copies of it elsewhere (generation) */
   dd_layer_acts *layer; /* [L]; without train all share one */

@@ -44,6 +44,7 @@ static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *back
 }
 
 static void pack_weights(dd_ctx *c, dd_model *m) {
+  if (m->fresh) return;
   for (int64_t l = 0; l < m->o.shape.L; l++) {
     const dd_layer_packs *w = m->packs + l;
     const dd_layer_params *p = m->p.layer + l;

@@ -7,7 +7,8 @@
 
 enum {
   MC = 192,       /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
-  STRIP = 128,    /* columns between two epilogues, which find them in the second cache; a multiple of 64 and NR */
+  STRIP = 128,    /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
+  UNIT = 64,      /* columns that stay together: epilogues begin at multiples of it */
   TASKS = 2,      /* per thread, at least */
   DW_ROWS = 1536, /* tile of a weight gradient: x is packed by columns, dy read in place */
   DW_COLS = 192   /* twice that where dy is narrow */
@@ -16,8 +17,9 @@ enum {
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 int64_t dd_matmul_scratch(void) {
-  const int64_t forward = (MC + DD_MR_MAX) * DD_KC_MAX, backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
-  return forward > backward ? forward : backward;
+  const int64_t fresh = (DD_FRESH_ROWS + DD_MR_MAX + STRIP) * DD_KC_MAX;
+  const int64_t backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  return fresh > backward ? fresh : backward;
 }
 
 /* Panels of columns from col0 (a multiple of nr) in the block of k that starts at k0. */
@@ -38,8 +40,51 @@ void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back,
   }
 }
 
+/* Few rows: packed weights would be written to memory to be read once. Here a strip of them is packed where it is used,
+ * and the next one fetched meanwhile, so that they pass through the caches once. All rows that fit go together. */
+static void fresh_product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
+                          const dd_epilogue *e) {
+  const dd_kernels *kn = c->k;
+  const int64_t tiles = dd_pieces(m, kn->mr), units = dd_pieces(w->n, UNIT);
+  int64_t row_parts = dd_pieces(m, DD_FRESH_ROWS);
+  const int64_t col_parts = dd_min64(dd_pieces(c->nthreads, row_parts), units);
+  if (row_parts * col_parts < c->nthreads) row_parts = dd_min64(dd_pieces(c->nthreads, col_parts), tiles);
+  float *pa = c->scratch, *pb = pa + (DD_FRESH_ROWS + DD_MR_MAX) * DD_KC_MAX;
+  DD_FOR(c, task, row_parts * col_parts) {
+    const int64_t rp = task / col_parts, cp = task % col_parts;
+    const int64_t row0 = dd_part_begin(tiles, rp, row_parts) * kn->mr;
+    const int64_t rows = dd_min64(dd_part_begin(tiles, rp + 1, row_parts) * kn->mr, m) - row0;
+    const int64_t col0 = dd_part_begin(units, cp, col_parts) * UNIT;
+    const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, col_parts) * UNIT, w->n);
+    for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
+      const int64_t kc = dd_min64(kn->kc, w->k - k0);
+      kn->pack_a(pa, rows, kc, x + row0 * ldx + k0, ldx, 1);
+      for (int64_t col = col0; col < col_end; col += STRIP) {
+        const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
+        const int64_t k1 = last ? k0 + kc : k0, col1 = last ? col0 : col + cols;
+        const int64_t tasks = dd_pieces(rows, kn->mr) * dd_pieces(cols, kn->nr);
+        kn->pack_b(pb, kc, cols, w->w + k0 * w->rs + col * w->cs, w->rs, w->cs);
+        const dd_operand left = {.data = pa, .step = kn->mr, .panel = kn->mr * kc};
+        const dd_operand right = {.data = pb,
+                                  .step = kn->nr,
+                                  .panel = kn->nr * kc,
+                                  .next = k1 < w->k ? w->w + k1 * w->rs + col1 * w->cs : NULL,
+                                  .next_k = w->rs, /* a tile fetches one column, or a part of all rows */
+                                  .next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, tasks)};
+        kn->gemm_strided(rows, cols, kc, &left, &right, out + row0 * w->n + col, w->n,
+                         k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+        if (e && k0 + kc == w->k) e->fn(kn, e, out, w->n, row0, rows, col, cols);
+      }
+    }
+  }
+}
+
 static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                     const dd_epilogue *e) {
+  if (!w->data) {
+    fresh_product(c, out, x, ldx, w, m, e);
+    return;
+  }
   const dd_kernels *kn = c->k;
   /* Rows in equal parts of whole tiles, an equal number for each thread. Where that leaves threads idle also columns:
    * each part of them packs the rows of x again. */

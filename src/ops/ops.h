@@ -18,11 +18,15 @@ enum {
 
 /* ---- matmul.c ---- */
 
-/** A matrix B[k][n] packed for gemm: blocks of kc rows, each in panels of nr columns. */
+/** A matrix B[k][n] for gemm, from element (k, j) = w[k*rs + j*cs], one of rs, cs being 1 (w is borrowed). */
 typedef struct dd_packed {
-  float *data;
+  float *data; /* packed: blocks of kc rows, each in panels of nr columns; NULL: packed from w in each product */
   int64_t k, n;
+  const float *w;
+  int64_t rs, cs;
 } dd_packed;
+/** Most rows of x for which packing in the product pays: more would do it again for each block of rows. */
+enum { DD_FRESH_ROWS = 256 };
 /** Floats that packing k x n takes in this tier. */
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n);
 /** Both packings of weights w [out][in]: forward (k = in, n = out) for x w', back (k = out, n = in) for dy w. Either
