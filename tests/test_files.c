@@ -275,13 +275,61 @@ static void test_dirs_and_paths(void **state) {
   assert_int_equal(dd_path_join(out, sizeof out, "1234567", "12345678", &err), DD_E_USAGE);
 }
 
+static int odd(const char *dir, const char *name, const void *user) {
+  assert_string_equal(dir, user);
+  return name[0] % 2;
+}
+
+static char listed[64];
+static int list_odd(dd_error *err) {
+  dd_names l;
+  char dir[400];
+  snprintf(dir, sizeof dir, "%s", at("many"));
+  const dd_names_wanted odd_ones = {.keep = odd, .user = dir, .most = 5, .what = "odd ones"};
+  const int rc = dd_dir_names(dir, &odd_ones, &l, err);
+  *listed = '\0';
+  for (size_t i = 0; i < l.n; i++) strcat(listed, l.name[i]);
+  if (rc) assert_int_equal(l.n, 0);
+  dd_names_free(&l);
+  assert_null(l.name);
+  return rc;
+}
+static void make_many(void) {
+  clean();
+  assert_int_equal(dd_make_dirs(at("many"), NULL), DD_OK);
+  for (char c = 'j'; c >= 'a'; c--) put((const char[]){'m', 'a', 'n', 'y', '/', c, '\0'}, "");
+  put("many/.i", ""); /* hidden */
+}
+static void sorted(int rc) { assert_string_equal(listed, rc ? "" : "acegi"); }
+
+static void test_dir_names(void **state) {
+  (void)state;
+  dd_error err;
+  dd_names l;
+  fail_each_call(make_many, list_odd, sorted);
+  assert_int_equal(dd_dir_names(at("many"), NULL, &l, &err), DD_OK);
+  assert_int_equal(l.n, 10);
+  assert_string_equal(l.name[9], "j");
+  assert_true(dd_names_add(&l, "b"));
+  assert_string_equal(l.name[10], "b");
+  dd_names_free(&l);
+  put("many/k", "");
+  assert_int_equal(list_odd(&err), DD_E_USAGE);
+  assert_non_null(strstr(err.message, "holds more than 5 odd ones"));
+  assert_int_equal(dd_dir_names(at("none"), NULL, &l, &err), DD_E_IO);
+  assert_non_null(strstr(err.message, "none: No such file"));
+  put("file", "");
+  assert_int_equal(dd_dir_names(at("file"), NULL, &l, &err), DD_E_IO);
+  assert_int_equal(l.n, 0);
+}
+
 int main(void) {
   if (!make_root()) return 1;
 #define TEST(f) cmocka_unit_test_setup(f, setup)
   const struct CMUnitTest tests[] = {
       TEST(test_sha256),       TEST(test_xxh3),     TEST(test_checked),    TEST(test_read_all),
       TEST(test_short_counts), TEST(test_protocol), TEST(test_sync_fails), TEST(test_fail_each_call),
-      TEST(test_dirs_and_paths),
+      TEST(test_dirs_and_paths), TEST(test_dir_names),
   };
   return run_group("files", tests, sizeof tests / sizeof *tests);
 }

@@ -115,17 +115,14 @@ static const char bash_tail[] =
   "}\n"
   "complete -F _dd_cpu dd-cpu\n";
 
-/* `--lr | -t`: every spelling of an option, with dashes. */
-static void bash_names(FILE *out, const dd_setting *d) {
+/* `--threads | -t`: every spelling of an option, with dashes. */
+static void bash_names(FILE *out, const dd_option *o) {
 #define ALIAS_ROW(other, name) {other, name},
   static const dd_pair aliases[] = {DD_SETTING_ALIASES(ALIAS_ROW)};
-  const char letter = dd_setting_letter(d->id);
-  char name[64];
-  dd_option_name(d, name);
-  fprintf(out, "--%s", name);
-  if (letter) fprintf(out, " | -%c", letter);
-  for (size_t i = 0; i < sizeof aliases / sizeof *aliases; i++) {
-    if (strcmp(aliases[i].right, d->name)) continue;
+  fprintf(out, "--%s", o->name);
+  if (o->letter) fprintf(out, " | -%c", o->letter);
+  for (size_t i = 0; o->setting && i < sizeof aliases / sizeof *aliases; i++) {
+    if (strcmp(aliases[i].right, o->setting->name)) continue;
     fputs(" | --", out);
     for (const char *p = aliases[i].left; *p; p++) fputc(*p == '_' ? '-' : *p, out);
   }
@@ -140,40 +137,33 @@ static void bash_values(FILE *out, const dd_values *v) {
 
 static bool has_values(const dd_values *v) { return *v->words || v->files || v->dirs; }
 
+/* One arm for the options of a command that take a value about which nothing is known, or that are flags. */
+static void bash_arm(FILE *out, const dd_command *k, bool flags) {
+  const char *between = "    ";
+  bool any = false;
+  for (dd_option o = {0}; dd_option_next(k, &o);) {
+    if (!o.setting || o.no || o.takes_value == flags || (o.takes_value && has_values(&o.values))) continue;
+    fputs(between, out);
+    bash_names(out, &o);
+    between = " | ";
+    any = true;
+  }
+  if (any) fputs(flags ? ") words='true false' && [[ $3 ]] ;;\n" : ") ;;\n", out);
+}
+
 /* The arms of one command: values that are known, values that are not, flags. */
 static void bash_command_values(FILE *out, const dd_command *k) {
-  const dd_setting *d;
-  const dd_cli_option *o;
   dd_values v;
   fprintf(out, "  %s)\n    case $2 in\n", k->name);
-  for (int i = 0; (d = dd_setting_at(i)); i++) {
-    dd_option_values(d, &v);
-    if (!dd_command_takes(k, d) || dd_option_is_flag(d) || !has_values(&v)) continue;
+  for (dd_option o = {0}; dd_option_next(k, &o);) {
+    if (!o.takes_value || !has_values(&o.values)) continue;
     fputs("    ", out);
-    bash_names(out, d);
+    bash_names(out, &o);
     fputc(')', out);
-    bash_values(out, &v);
+    bash_values(out, &o.values);
   }
-  for (int i = 0; (o = dd_cli_option_at(i)); i++) {
-    if (!o->metavar || !dd_command_shares(k, o)) continue;
-    dd_shared_option_values(o, &v);
-    fprintf(out, "    --%s)", o->name);
-    bash_values(out, &v);
-  }
-  const char *between = "    ";
-  for (int flags = 0; flags < 2; flags++) {
-    bool any = false;
-    for (int i = 0; (d = dd_setting_at(i)); i++) {
-      dd_option_values(d, &v);
-      if (!dd_command_takes(k, d) || dd_option_is_flag(d) != (bool)flags || (!flags && has_values(&v))) continue;
-      fputs(between, out);
-      bash_names(out, d);
-      between = " | ";
-      any = true;
-    }
-    if (any) fputs(flags ? ") words='true false' && [[ $3 ]] ;;\n" : ") ;;\n", out);
-    between = "    ";
-  }
+  bash_arm(out, k, false);
+  bash_arm(out, k, true);
   if (k->positional) {
     dd_option_values(dd_setting_at((int)k->positional_id), &v);
     if (k->many == ',') v.list = false; /* with spaces between, each completed by itself */
@@ -184,22 +174,9 @@ static void bash_command_values(FILE *out, const dd_command *k) {
 }
 
 static void bash_command_options(FILE *out, const dd_command *k) {
-  const dd_setting *d;
-  const dd_cli_option *o;
-  char name[64];
-  fprintf(out, "  %s) options='", k->name);
-  for (int i = 0; (d = dd_setting_at(i)); i++) {
-    if (!dd_command_takes(k, d)) continue;
-    dd_option_name(d, name);
-    fprintf(out, "--%s ", name);
-    if (dd_option_has_no(d)) fprintf(out, "--no-%s ", name);
-  }
   const char *between = "";
-  for (int i = 0; (o = dd_cli_option_at(i)); i++) {
-    if (!dd_command_shares(k, o)) continue;
-    fprintf(out, "%s--%s", between, o->name);
-    between = " ";
-  }
+  fprintf(out, "  %s) options='", k->name);
+  for (dd_option o = {0}; dd_option_next(k, &o); between = " ") fprintf(out, "%s--%s", between, o.name);
   fputs("' ;;\n", out);
 }
 

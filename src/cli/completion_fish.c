@@ -25,37 +25,22 @@ static void values(FILE *out, const dd_values *v) {
   quoted(out, words);
 }
 
-static void option(FILE *out, const dd_command *k, const char *name, char letter, const char *help,
-                   const dd_values *v) {
+static void option(FILE *out, const dd_command *k, const dd_option *o) {
   char brief[80];
-  dd_option_brief(help, brief);
-  fprintf(out, "complete -c dd-cpu -n '__dd_cpu_in %s' -l %s", k->name, name);
-  if (letter) fprintf(out, " -s %c", letter);
+  dd_option_brief(o->help, brief);
+  fprintf(out, "complete -c dd-cpu -n '__dd_cpu_in %s' -l %s", k->name, o->name);
+  if (o->letter) fprintf(out, " -s %c", o->letter);
   fputs(" -d ", out);
   quoted(out, brief);
-  if (v) values(out, v);
+  if (o->takes_value) values(out, &o->values);
   fputc('\n', out);
 }
 
 static void command(FILE *out, const dd_command *k) {
-  const dd_setting *d;
-  const dd_cli_option *o;
+  dd_option o = {0};
   dd_values v;
-  char name[64], no[72];
   fputc('\n', out);
-  for (int i = 0; (d = dd_setting_at(i)); i++) {
-    if (!dd_command_takes(k, d)) continue;
-    dd_option_name(d, name);
-    dd_option_values(d, &v);
-    option(out, k, name, dd_setting_letter(d->id), d->help, dd_option_is_flag(d) ? NULL : &v);
-    snprintf(no, sizeof no, "no-%s", name);
-    if (dd_option_has_no(d)) option(out, k, no, 0, "not so", NULL);
-  }
-  for (int i = 0; (o = dd_cli_option_at(i)); i++) {
-    if (!dd_command_shares(k, o)) continue;
-    dd_shared_option_values(o, &v);
-    option(out, k, o->name, o->letter, o->help, o->metavar ? &v : NULL);
-  }
+  while (dd_option_next(k, &o)) option(out, k, &o);
   if (!k->positional) return;
   dd_option_values(dd_setting_at((int)k->positional_id), &v);
   fprintf(out, "complete -c dd-cpu -n '__dd_cpu_in %s'%s", k->name, v.files ? " -F" : "");

@@ -48,39 +48,26 @@ static void value(FILE *out, const char *metavar, const dd_values *v) {
   else fputc(' ', out);
 }
 
-static void option(FILE *out, const char *lead, const char *name, char letter, const char *help, const char *metavar,
-                   const dd_values *v) {
+static void option(FILE *out, const dd_option *o) {
   char brief[80];
-  dd_option_brief(help, brief);
-  const char *const tail = v ? "=" : "";
-  if (letter) fprintf(out, "        '(-%c --%s)'{-%c%s,--%s%s}'[", letter, name, letter, v ? "+" : "", name, tail);
-  else fprintf(out, "        '%s--%s%s[", lead, name, tail);
+  dd_option_brief(o->help, brief);
+  const char *const tail = o->takes_value ? "=" : "";
+  const bool again = o->setting && o->setting->id == DD_SETTING_grid;
+  if (o->letter)
+    fprintf(out, "        '(-%c --%s)'{-%c%s,--%s%s}'[", o->letter, o->name, o->letter, o->takes_value ? "+" : "",
+            o->name, tail);
+  else fprintf(out, "        '%s--%s%s[", again ? "*" : "", o->name, tail);
   quoted(out, brief);
   fputc(']', out);
-  if (v) value(out, metavar, v);
+  if (o->takes_value) value(out, o->metavar, &o->values);
   fputs("' \\\n", out);
 }
 
 static void command(FILE *out, const dd_command *k) {
-  const dd_setting *d;
-  const dd_cli_option *o;
+  dd_option o = {0};
   dd_values v;
-  char name[64], no[72];
   fprintf(out, "    (%s)\n      _arguments -s \\\n", k->name);
-  for (int i = 0; (d = dd_setting_at(i)); i++) {
-    if (!dd_command_takes(k, d)) continue;
-    dd_option_name(d, name);
-    dd_option_values(d, &v);
-    option(out, d->id == DD_SETTING_grid ? "*" : "", name, dd_setting_letter(d->id), d->help, d->metavar,
-           dd_option_is_flag(d) ? NULL : &v);
-    snprintf(no, sizeof no, "no-%s", name);
-    if (dd_option_has_no(d)) option(out, "", no, 0, "not so", "", NULL);
-  }
-  for (int i = 0; (o = dd_cli_option_at(i)); i++) {
-    if (!dd_command_shares(k, o)) continue;
-    dd_shared_option_values(o, &v);
-    option(out, "", o->name, o->letter, o->help, o->metavar, o->metavar ? &v : NULL);
-  }
+  while (dd_option_next(k, &o)) option(out, &o);
   if (k->positional) {
     dd_option_values(dd_setting_at((int)k->positional_id), &v);
     v.list = false;

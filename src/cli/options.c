@@ -167,7 +167,55 @@ void dd_option_values(const dd_setting *d, dd_values *out) {
   }
 }
 
-void dd_shared_option_values(const dd_cli_option *o, dd_values *out) {
+static void shared_values(const dd_cli_option *o, dd_values *out) {
   *out = (dd_values){.files = o->metavar && !strcmp(o->metavar, "FILE")};
   if (!strcmp(o->name, "color")) snprintf(out->words, sizeof out->words, "auto always never");
+}
+
+/* ---- all of a command ---- */
+
+static void take_setting(dd_option *o, const dd_setting *d) {
+  o->setting = d;
+  o->no = false;
+  dd_option_name(d, o->name);
+  o->letter = dd_setting_letter(d->id);
+  o->help = d->help;
+  o->metavar = d->metavar;
+  o->takes_value = !dd_option_is_flag(d);
+  dd_option_values(d, &o->values);
+}
+
+static void take_no(dd_option *o) {
+  char name[64];
+  snprintf(name, sizeof name, "%.63s", o->name);
+  snprintf(o->name, sizeof o->name, "no-%s", name);
+  o->no = true;
+  o->letter = 0;
+  o->help = "not so";
+}
+
+static void take_shared(dd_option *o, const dd_cli_option *s) {
+  o->setting = NULL;
+  o->no = false;
+  snprintf(o->name, sizeof o->name, "%s", s->name);
+  o->letter = s->letter;
+  o->help = s->help;
+  o->metavar = s->metavar ? s->metavar : "";
+  o->takes_value = s->metavar != NULL;
+  shared_values(s, &o->values);
+}
+
+bool dd_option_next(const dd_command *k, dd_option *o) {
+  const dd_setting *d;
+  const dd_cli_option *s;
+  if (o->setting && !o->no && dd_option_has_no(o->setting)) return take_no(o), true;
+  while ((d = dd_setting_at(o->next))) {
+    o->next++;
+    if (dd_command_takes(k, d)) return take_setting(o, d), true;
+  }
+  while ((s = dd_cli_option_at(o->next_shared))) {
+    o->next_shared++;
+    if (dd_command_shares(k, s)) return take_shared(o, s), true;
+  }
+  return false;
 }

@@ -37,8 +37,21 @@ typedef struct dd_values {
 } dd_values;
 /** Of a setting in the commands of `use`. */
 void dd_option_values(const dd_setting *d, dd_values *out);
-/** Of an option that is no setting. */
-void dd_shared_option_values(const dd_cli_option *o, dd_values *out);
+
+/** An option of a command, a setting or not. */
+typedef struct dd_option {
+  const dd_setting *setting; /* NULL: it is none */
+  char name[72];             /* "n-layer"; "no-bias" */
+  bool no;                   /* the --no-NAME of the option before */
+  char letter;               /* 0: none */
+  const char *help, *metavar; /* metavar: "" when it takes no value */
+  bool takes_value;
+  dd_values values;
+  int next, next_shared; /* where dd_option_next goes on */
+} dd_option;
+/** The next option of a command: its settings in the order of their table, then those of every command. The first of
+ *  an object that is all zero. False: there are no more. */
+bool dd_option_next(const dd_command *k, dd_option *o);
 
 /* ---- completion.c, manual.c, version.c: what the program prints about itself ---- */
 /** Completion for a shell. False: not a shell that is known (dd_completion_shells names them, NULL at the end). */

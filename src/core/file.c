@@ -336,6 +336,48 @@ int dd_make_dirs(const char *path, dd_error *err) {
   return DD_OK;
 }
 
+/* ---- what a directory holds ---- */
+
+static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
+
+void dd_names_free(dd_names *l) {
+  for (size_t i = 0; i < l->n; i++) free(l->name[i]);
+  free(l->name);
+  *l = (dd_names){0};
+}
+
+int dd_names_add(dd_names *l, const char *name) {
+  if (!(l->n & (l->n - 1))) { /* full at every power of two */
+    char **bigger = realloc(l->name, (l->n ? 2 * l->n : 1) * sizeof *bigger);
+    if (!bigger) return 0;
+    l->name = bigger;
+  }
+  l->name[l->n] = strdup(name);
+  return l->name[l->n] && ++l->n;
+}
+
+int dd_dir_names(const char *dir, const dd_names_wanted *wanted, dd_names *out, dd_error *err) {
+  static const dd_names_wanted all = {0};
+  const dd_names_wanted *w = wanted ? wanted : &all;
+  int rc = DD_OK;
+  const char *name;
+  *out = (dd_names){0};
+  void *d = dd_fs()->opendir(dir);
+  if (!d) return fail_io(err, errno, "list directory", dir);
+  while (!rc && (errno = 0, name = dd_fs()->readdir(d)) != NULL) {
+    if (name[0] == '.' || (w->keep && !w->keep(dir, name, w->user))) continue;
+    if (w->most && out->n == w->most)
+      rc = dd_fail(err, DD_E_USAGE, "%.700s holds more than %zu %s", dir, w->most, w->what);
+    else if (!dd_names_add(out, name))
+      rc = dd_fail(err, DD_E_RUNTIME, "out of memory for the names in %.700s", dir);
+  }
+  if (!rc && errno) rc = fail_io(err, errno, "list directory", dir);
+  dd_fs()->closedir(d);
+  if (rc) dd_names_free(out);
+  if (out->n) qsort(out->name, out->n, sizeof *out->name, by_name);
+  return rc;
+}
+
 int dd_path_join(char *out, size_t size, const char *dir, const char *name, dd_error *err) {
   const size_t len = strlen(dir);
   const char *slash = len == 0 || dir[len - 1] == '/' ? "" : "/";

@@ -66,6 +66,25 @@ int dd_make_dirs(const char *path, dd_error *err);
 /** 1 when path exists and is a directory / regular file, else 0. */
 int dd_is_dir(const char *path);
 int dd_is_file(const char *path);
+
+/** Names in a directory, in the order of strcmp. */
+typedef struct dd_names {
+  char **name;
+  size_t n;
+} dd_names;
+/** Which names are wanted: keep says so (NULL: all); at most `most` (0: any number) of what the error calls `what`. */
+typedef struct dd_names_wanted {
+  int (*keep)(const char *dir, const char *name, const void *user);
+  const void *user;
+  size_t most;
+  const char *what;
+} dd_names_wanted;
+/** Those that are wanted (NULL: all), but none that begins with a dot; to be freed. DD_E_IO: the directory cannot be
+ *  read; DD_E_USAGE: it holds more than `most`; then *out is empty. */
+int dd_dir_names(const char *dir, const dd_names_wanted *wanted, dd_names *out, dd_error *err);
+/** One more at the end; 0: out of memory. */
+int dd_names_add(dd_names *l, const char *name);
+void dd_names_free(dd_names *l);
 /** Join into out[size]; DD_E_USAGE when it does not fit. */
 int dd_path_join(char *out, size_t size, const char *dir, const char *name, dd_error *err);
 #endif

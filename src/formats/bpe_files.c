@@ -282,19 +282,25 @@ static int read_one(dd_bpe *b, const char *path, dd_error *err) {
   return rc;
 }
 
+static int is_ranks(const char *dir, const char *name, const void *user) {
+  (void)dir, (void)user;
+  return ends_with(name, ".tiktoken");
+}
+
 /* The only file of that ending; DD_E_IO when there is none, or more than one. */
 static int find_ranks(const char *dir, char *out, size_t size, dd_error *err) {
-  void *d = dd_fs()->opendir(dir);
-  int found = 0, rc = DD_OK;
-  for (const char *name; d && !rc && (name = dd_fs()->readdir(d));)
-    if (ends_with(name, ".tiktoken") && ++found == 1) rc = dd_path_join(out, size, dir, name, err);
-  if (d) dd_fs()->closedir(d);
-  if (rc || found == 1) return rc;
-  if (found > 1) return dd_fail(err, DD_E_IO, "%s holds %d *.tiktoken files: name one of them", dir, found);
-  return dd_fail(err, DD_E_IO,
+  dd_names l;
+  int rc = dd_dir_names(dir, &(dd_names_wanted){.keep = is_ranks}, &l, err);
+  if (rc) return rc;
+  if (l.n == 1) rc = dd_path_join(out, size, dir, l.name[0], err);
+  else if (l.n) rc = dd_fail(err, DD_E_IO, "%s holds %zu *.tiktoken files: name one of them", dir, l.n);
+  else
+    rc = dd_fail(err, DD_E_IO,
                  "%s holds no vocabulary of GPT-2: tokenizer.json, vocab.json with merges.txt, encoder.json with "
                  "vocab.bpe, or one *.tiktoken",
                  dir);
+  dd_names_free(&l);
+  return rc;
 }
 
 static int read_directory(dd_bpe *b, const char *dir, dd_error *err) {

@@ -4,7 +4,6 @@
 #include "run/events.h"
 #include "run/rundir.h"
 #include "run/settings.h"
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -198,55 +197,28 @@ static int convert(const char *run, const char *dir, dd_written *written, const 
   return rc;
 }
 
-/* Names of the runs in a directory, sorted; NULL-terminated in *out. */
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-static void free_names(char **names, size_t n) {
-  for (size_t i = 0; i < n; i++) free(names[i]);
-  free(names);
-}
-
-static int list_runs(const char *dir, char ***out, size_t *n, dd_error *err) {
-  char path[4096], **names = NULL;
-  const char *name;
-  int rc = DD_OK;
-  *n = 0;
-  void *d = dd_fs()->opendir(dir);
-  if (!d) return no_run(dir, err);
-  while (!rc && (errno = 0, name = dd_fs()->readdir(d)) != NULL) {
-    if (name[0] == '.' || dd_path_join(path, sizeof path, dir, name, NULL) || !has_metrics(path)) continue;
-    char **more = realloc(names, (*n + 1) * sizeof *names);
-    if (more) names = more, names[*n] = strdup(name);
-    if (!more || !names[*n]) rc = dd_fail(err, DD_E_RUNTIME, "out of memory for the runs in %.700s", dir);
-    else ++*n;
-  }
-  if (!rc && errno) rc = dd_fail(err, DD_E_IO, "cannot list directory %.700s: %s", dir, strerror(errno));
-  dd_fs()->closedir(d);
-  if (!rc && !*n) rc = no_run(dir, err);
-  if (rc) {
-    free_names(names, *n);
-    return rc;
-  }
-  qsort(names, *n, sizeof *names, by_name);
-  *out = names;
-  return DD_OK;
+static int is_run(const char *dir, const char *name, const void *user) {
+  char path[4096];
+  (void)user;
+  return !dd_path_join(path, sizeof path, dir, name, NULL) && has_metrics(path);
 }
 
 int dd_export_tensorboard(const char *run, const char *dir, dd_written *written, const dd_callbacks *cb,
                           dd_error *err) {
-  char from[4096], to[4096], **names = NULL;
-  size_t n;
+  char from[4096], to[4096];
+  dd_names l;
   if (has_metrics(run)) return convert(run, dir, written, cb, err);
   char inner[4096]; /* the runs of a study are in a directory of their own */
   if (dd_path_join(inner, sizeof inner, run, "runs", NULL) == DD_OK && dd_is_dir(inner)) run = inner;
-  int rc = list_runs(run, &names, &n, err);
-  if (rc) return rc;
-  for (size_t i = 0; i < n && !rc; i++) {
-    rc = dd_path_join(from, sizeof from, run, names[i], err);
-    if (!rc) rc = dd_path_join(to, sizeof to, dir, names[i], err);
+  if (!dd_is_dir(run)) return no_run(run, err);
+  int rc = dd_dir_names(run, &(dd_names_wanted){.keep = is_run}, &l, err);
+  if (!rc && !l.n) rc = no_run(run, err);
+  for (size_t i = 0; i < l.n && !rc; i++) {
+    rc = dd_path_join(from, sizeof from, run, l.name[i], err);
+    if (!rc) rc = dd_path_join(to, sizeof to, dir, l.name[i], err);
     if (!rc) rc = convert(from, to, written, cb, err);
-    if (!rc) rc = dd_check_stop(cb, "exporting", names[i], err);
+    if (!rc) rc = dd_check_stop(cb, "exporting", l.name[i], err);
   }
-  free_names(names, n);
+  dd_names_free(&l);
   return rc;
 }

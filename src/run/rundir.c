@@ -80,49 +80,6 @@ static int is_leftover(const char *name) {
 
 /* ---- listing ---- */
 
-typedef struct listing {
-  char **name;
-  size_t n, cap;
-} listing;
-
-static void listing_free(listing *l) {
-  for (size_t i = 0; i < l->n; i++) free(l->name[i]);
-  free(l->name);
-  *l = (listing){0};
-}
-
-static int listing_add(listing *l, const char *name) {
-  if (l->n == l->cap) {
-    const size_t cap = l->cap ? 2 * l->cap : 32;
-    char **bigger = realloc(l->name, cap * sizeof *bigger);
-    if (!bigger) return 0;
-    l->name = bigger;
-    l->cap = cap;
-  }
-  char *copy = strdup(name);
-  if (!copy) return 0;
-  l->name[l->n++] = copy;
-  return 1;
-}
-
-static int list_dir(const char *path, listing *l, dd_error *err) {
-  *l = (listing){0};
-  void *dir = dd_fs()->opendir(path);
-  if (!dir) return dd_fail(err, DD_E_IO, "cannot list directory %.700s: %s", path, strerror(errno));
-  const char *name;
-  int rc = DD_OK;
-  while (errno = 0, (name = dd_fs()->readdir(dir)) != NULL)
-    if (!listing_add(l, name)) {
-      rc = out_of_memory(path, err);
-      break;
-    }
-  if (rc == DD_OK && errno != 0)
-    rc = dd_fail(err, DD_E_IO, "cannot list directory %.700s: %s", path, strerror(errno));
-  dd_fs()->closedir(dir);
-  if (rc != DD_OK) listing_free(l);
-  return rc;
-}
-
 static int remove_file(const char *dir, const char *name, dd_error *err) {
   char path[4096];
   const int rc = dd_path_join(path, sizeof path, dir, name, err);
@@ -184,7 +141,7 @@ static int probe(const dd_rundir *rd, dd_error *err) {
   return rc;
 }
 
-static int has_run(const listing *l) {
+static int has_run(const dd_names *l) {
   for (size_t i = 0; i < l->n; i++)
     if (strcmp(l->name[i], CONFIG) == 0 || strcmp(l->name[i], METRICS) == 0 || checkpoint_iter(l->name[i]) >= 0)
       return 1;
@@ -193,7 +150,7 @@ static int has_run(const listing *l) {
 
 /* Checkpoints go first, so that what a kill leaves of a run has its metrics; config.json goes last: a directory that is
  * only half cleared still counts as a run. */
-static int clear(const dd_rundir *rd, const listing *l, unsigned flags, dd_error *err) {
+static int clear(const dd_rundir *rd, const dd_names *l, unsigned flags, dd_error *err) {
   int rc = DD_OK;
   for (size_t k = 0; rc == DD_OK && k < 2 * l->n; k++) {
     const char *name = l->name[k % l->n];
@@ -209,15 +166,15 @@ static int clear(const dd_rundir *rd, const listing *l, unsigned flags, dd_error
 static int enter(dd_rundir *rd, unsigned flags, dd_error *err) {
   int rc = take_lock(rd, err);
   if (rc != DD_OK) return rc;
-  listing l;
-  rc = list_dir(rd->path, &l, err);
+  dd_names l;
+  rc = dd_dir_names(rd->path, NULL, &l, err);
   if (rc != DD_OK) return rc;
   if (has_run(&l) && !(flags & (DD_RUN_RESUME | DD_RUN_OVERWRITE)))
     rc = dd_fail(err, DD_E_USAGE,
                  "%.600s already holds a run: continue it with --resume, or replace it with --overwrite", rd->path);
   if (rc == DD_OK) rc = probe(rd, err);
   if (rc == DD_OK) rc = clear(rd, &l, flags, err);
-  listing_free(&l);
+  dd_names_free(&l);
   if (rc == DD_OK) write_holder(rd); /* only for the message of fail_locked: failure is harmless */
   return rc;
 }
@@ -309,10 +266,10 @@ static int newest_first(const void *pa, const void *pb) {
 }
 
 int dd_run_checkpoints(const char *dir, dd_run_file **files, size_t *n, dd_error *err) {
-  listing l;
+  dd_names l;
   *files = NULL;
   *n = 0;
-  const int rc = list_dir(dir, &l, err);
+  const int rc = dd_dir_names(dir, NULL, &l, err);
   if (rc != DD_OK) return rc;
   dd_run_file *v = malloc((l.n + 1) * sizeof *v);
   for (size_t i = 0; v && i < l.n; i++) {
@@ -321,7 +278,7 @@ int dd_run_checkpoints(const char *dir, dd_run_file **files, size_t *n, dd_error
     v[*n].iter = iter;
     snprintf(v[(*n)++].name, sizeof v->name, "%s", l.name[i]);
   }
-  listing_free(&l);
+  dd_names_free(&l);
   if (!v) return out_of_memory(dir, err);
   if (*n == 0) {
     free(v);

@@ -3,7 +3,6 @@
 #include "core/file.h"
 #include "formats/tokens.h"
 #include "run/source.h"
-#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -17,31 +16,6 @@ int dd_token_vocab_size(int largest) {
 
 /* ---- which files ---- */
 
-typedef struct name_list {
-  char **name;
-  size_t n, room;
-} name_list;
-
-static void free_names(name_list *l) {
-  for (size_t i = 0; i < l->n; i++) free(l->name[i]);
-  free(l->name);
-  *l = (name_list){0};
-}
-
-static int add_name(name_list *l, const char *name) {
-  if (l->n == l->room) {
-    const size_t room = l->room ? 2 * l->room : 16;
-    char **bigger = realloc(l->name, room * sizeof *bigger);
-    if (!bigger) return 0;
-    l->name = bigger;
-    l->room = room;
-  }
-  l->name[l->n] = strdup(name);
-  return l->name[l->n] ? (int)++l->n : 0;
-}
-
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
 /* Length of NAME in NAME_SPLIT.bin, NAME_SPLIT_*.bin or the same with .npy; 0: the name is none of them. */
 static size_t stem_of(const char *name, const char *split) {
   const size_t n = strlen(name), m = strlen(split);
@@ -51,22 +25,15 @@ static size_t stem_of(const char *name, const char *split) {
   return 0;
 }
 
-static int list_shards(const char *dir, const char *split, name_list *l, dd_error *err) {
-  void *d = dd_fs()->opendir(dir);
-  if (!d) return dd_fail(err, DD_E_IO, "cannot list %.700s: %s", dir, strerror(errno));
-  int rc = DD_OK;
-  const char *name;
-  errno = 0;
-  while (!rc && (name = dd_fs()->readdir(d))) {
-    if (!stem_of(name, split)) continue;
-    if (l->n >= MAX_FILES) rc = dd_fail(err, DD_E_USAGE, "%.700s holds more than %d token files", dir, MAX_FILES);
-    else if (!add_name(l, name)) rc = dd_fail(err, DD_E_RUNTIME, "out of memory while listing %.700s", dir);
-    errno = 0;
-  }
-  if (!rc && errno) rc = dd_fail(err, DD_E_IO, "cannot list %.700s: %s", dir, strerror(errno));
-  dd_fs()->closedir(d);
+static int is_shard(const char *dir, const char *name, const void *split) {
+  (void)dir;
+  return stem_of(name, split) > 0;
+}
+
+static int list_shards(const char *dir, const char *split, dd_names *l, dd_error *err) {
+  const dd_names_wanted shards = {.keep = is_shard, .user = split, .most = MAX_FILES, .what = "token files"};
+  const int rc = dd_dir_names(dir, &shards, l, err);
   if (rc || !l->n) return rc;
-  qsort(l->name, l->n, sizeof *l->name, by_name);
   const size_t stem = stem_of(l->name[0], split);
   for (size_t i = 1; i < l->n; i++)
     if (stem_of(l->name[i], split) != stem || strncmp(l->name[0], l->name[i], stem))
@@ -76,7 +43,7 @@ static int list_shards(const char *dir, const char *split, name_list *l, dd_erro
   return DD_OK;
 }
 
-static int find_files(const char *dir, const char *split, name_list *l, dd_error *err) {
+static int find_files(const char *dir, const char *split, dd_names *l, dd_error *err) {
   static const char *const endings[] = {".bin", ".npy"};
   char name[16], path[4200];
   for (int i = 0; i < 2; i++) {
@@ -85,16 +52,17 @@ static int find_files(const char *dir, const char *split, name_list *l, dd_error
     int rc = dd_path_join(path, sizeof path, dir, name, err);
     if (!rc) rc = dd_source_exists(path, &there, err);
     if (rc) return rc;
-    if (there) return add_name(l, name) ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory while listing %.700s", dir);
+    if (there)
+      return dd_names_add(l, name) ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory while listing %.700s", dir);
   }
   return list_shards(dir, split, l, err);
 }
 
 int dd_token_dir_is(const char *dir) {
-  name_list train = {0}, val = {0};
+  dd_names train = {0}, val = {0};
   const int is = !find_files(dir, "train", &train, NULL) && !find_files(dir, "val", &val, NULL) && train.n && val.n;
-  free_names(&train);
-  free_names(&val);
+  dd_names_free(&train);
+  dd_names_free(&val);
   return is;
 }
 
@@ -138,7 +106,7 @@ int dd_token_path_read(const char *path, const dd_callbacks *cb, uint16_t **ids,
 
 int dd_token_dir_read(const char *dir, const char *split, const dd_callbacks *cb, uint16_t **ids, int64_t *n,
                       dd_error *err) {
-  name_list l = {0};
+  dd_names l = {0};
   char path[4200] = "";
   *ids = NULL;
   *n = 0;
@@ -153,6 +121,6 @@ int dd_token_dir_read(const char *dir, const char *split, const dd_callbacks *cb
     if (!rc) rc = append_file(path, cb, ids, n, err);
   }
   rc = check_length(rc, path, ids, *n, err);
-  free_names(&l);
+  dd_names_free(&l);
   return rc;
 }

@@ -4,7 +4,6 @@
 #include "run/evaluate.h"
 #include "study/packing.h"
 #include "study/runs.h"
-#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -64,20 +63,22 @@ static int run_child(int (*job)(void *, dd_slot *), void *arg, double figure[2],
   return rc;
 }
 
-/* A finished run of the study, in the order of names so that a repetition takes the same. */
+static int is_finished(const char *dir, const char *name, const void *user) {
+  char path[4096];
+  (void)user;
+  return !dd_path_join(path, sizeof path, dir, name, NULL) && dd_study_run_finished(path);
+}
+
+/* A finished run of the study, the first in the order of names so that a repetition takes the same. */
 static int any_run(const char *dir, char *run, size_t size) {
-  char runs[4096], best[256] = "";
-  if (dd_path_join(runs, sizeof runs, dir, "runs", NULL)) return 0;
-  void *d = dd_fs()->opendir(runs);
-  const char *name;
-  while (d && (name = dd_fs()->readdir(d))) {
-    char path[4096];
-    if (name[0] == '.' || strlen(name) >= sizeof best || (*best && strcmp(name, best) > 0)) continue;
-    if (dd_path_join(path, sizeof path, runs, name, NULL) || !dd_study_run_finished(path)) continue;
-    snprintf(best, sizeof best, "%s", name);
-  }
-  if (d) dd_fs()->closedir(d);
-  return *best && !dd_path_join(run, size, runs, best, NULL);
+  char runs[4096];
+  dd_names l;
+  if (dd_path_join(runs, sizeof runs, dir, "runs", NULL) ||
+      dd_dir_names(runs, &(dd_names_wanted){.keep = is_finished}, &l, NULL))
+    return 0;
+  const int any = l.n && !dd_path_join(run, size, runs, l.name[0], NULL);
+  dd_names_free(&l);
+  return any;
 }
 
 static int write_cost(const char *path, const char *tier, int threads, const double step[2], double rate,

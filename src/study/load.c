@@ -3,7 +3,6 @@
 #include "core/json.h"
 #include "study/numbers.h"
 #include "study/text.h"
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,59 +48,24 @@ static int add_run(dd_study *st, const char *path, const char *shown, int source
 
 /* ---- directories without a plan ---- */
 
-static int by_name(const void *a, const void *b) { return strcmp(*(char *const *)a, *(char *const *)b); }
-
-static void free_names(char **name, size_t n) {
-  for (size_t i = 0; i < n; i++) free(name[i]);
-  free(name);
-}
-
-/* Names of the sub-directories of dir that hold a config.json, sorted. */
-static int list_runs(const char *dir, char ***names, size_t *n, dd_error *err) {
-  size_t room = 0;
-  *names = NULL;
-  *n = 0;
-  void *d = dd_fs()->opendir(dir);
-  if (!d) return dd_fail(err, DD_E_IO, "cannot list directory %.700s: %s", dir, strerror(errno));
-  const char *name;
-  int rc = DD_OK;
-  while (!rc && (errno = 0, name = dd_fs()->readdir(d)) != NULL) {
-    char path[4096], file[4096];
-    if (name[0] == '.' || dd_path_join(path, sizeof path, dir, name, NULL) ||
-        dd_path_join(file, sizeof file, path, "config.json", NULL) || !dd_is_file(file))
-      continue;
-    if (*n == DD_STUDY_CELLS_MOST)
-      rc = dd_fail(err, DD_E_USAGE, "%.700s holds more than %d runs; name some of them", dir, DD_STUDY_CELLS_MOST);
-    if (!rc && *n == room) {
-      char **more = realloc(*names, (room = room ? 2 * room : 64) * sizeof *more);
-      if (more) *names = more;
-      else rc = no_memory(err);
-    }
-    if (!rc && !((*names)[(*n)++] = strdup(name))) rc = no_memory(err);
-  }
-  if (!rc && errno) rc = dd_fail(err, DD_E_IO, "cannot list directory %.700s: %s", dir, strerror(errno));
-  dd_fs()->closedir(d);
-  if (rc) {
-    free_names(*names, *n);
-    *names = NULL;
-    *n = 0;
-    return rc;
-  }
-  if (*n) qsort(*names, *n, sizeof **names, by_name);
-  return DD_OK;
+static int is_run(const char *dir, const char *name, const void *user) {
+  char path[4096], file[4096];
+  (void)user;
+  return !dd_path_join(path, sizeof path, dir, name, NULL) &&
+         !dd_path_join(file, sizeof file, path, "config.json", NULL) && dd_is_file(file);
 }
 
 static int load_runs_in(dd_study *st, const char *dir, const char *shown, int source, dd_error *err) {
-  char **name;
-  size_t n;
-  int rc = list_runs(dir, &name, &n, err);
-  for (size_t i = 0; i < n && !rc; i++) {
+  const dd_names_wanted runs = {.keep = is_run, .most = DD_STUDY_CELLS_MOST, .what = "runs; name some of them"};
+  dd_names l;
+  int rc = dd_dir_names(dir, &runs, &l, err);
+  for (size_t i = 0; i < l.n && !rc; i++) {
     char path[4096], as[4096];
-    rc = dd_path_join(path, sizeof path, dir, name[i], err);
-    if (!rc) rc = dd_path_join(as, sizeof as, shown, name[i], err);
+    rc = dd_path_join(path, sizeof path, dir, l.name[i], err);
+    if (!rc) rc = dd_path_join(as, sizeof as, shown, l.name[i], err);
     if (!rc) rc = add_run(st, path, as, source, err);
   }
-  free_names(name, n);
+  dd_names_free(&l);
   return rc;
 }
 
