@@ -3,8 +3,8 @@
  * GPT-2's tokens go into the tokenizer of that name. llama.cpp has none of characters or bytes, but that of RWKV takes
  * at every place the longest entry of the vocabulary that fits: where the entries are single characters, or bytes, that
  * is ours. It also is the only one without special tokens; the others make one of our ids the end of text. Its entries
- * are spelled like a string of Python. What llama.cpp does differently: its GELU is the tanh approximation, from a table in
- * half precision. */
+ * are spelled like a string of Python. What llama.cpp does differently: its GELU is the tanh approximation, from a
+ * table in half precision. */
 #include "formats/gguf.h"
 #include "run/export.h"
 #include "core/file.h"
