@@ -71,6 +71,18 @@ is 'fingerprint of 7 micro-batches over 3 ranks' "$(alone single7 "${uneven[@]}"
 # several buckets, sent while other layers compute
 wide=(--gradient-accumulation-steps 5 --max-iters 2 --n-layer 5 --n-embd 128 --n-head 2)
 is 'fingerprint of a model of several buckets' "$(alone single5 "${wide[@]}")" "$(over 2 wide "${wide[@]}" -t 1)"
+# a vocabulary, which reaches the others from rank 0
+printf '#version: 0.2\n' >merges.txt
+for pair in 'a b' 'c d' 'ab cd' 'e f' 'g h' 'ef gh' 'm n' 'o p'; do echo "$pair"; done >>merges.txt
+sed 's/[a-d][a-h]/& /g' text.txt >words.txt
+tokens=(--gradient-accumulation-steps 3 --max-iters 6 --data words.txt --tokenizer gpt2 --bpe merges.txt)
+want=$(alone bpe1 "${tokens[@]}" -t 1)
+is 'a single process trains on BPE tokens' 32 ${#want}
+for n in 2 3; do is "fingerprint of BPE tokens over $n ranks" "$want" "$(over $n "bpe$n" "${tokens[@]}" -t 1)"; done
+is 'records of BPE tokens' "$(records bpe1)" "$(records bpe2)"
+mv merges.txt away.txt # the run carries them
+for n in 1 2; do "$bin" sample bpe$n -q --max-new-tokens 20 >sampled$n 2>>sample.err; done
+is 'a run over ranks carries its vocabulary' 0 "$(cmp sampled1 sampled2 2>&1; [ -s sampled1 ]; echo $?)"
 skips=(--gradient-accumulation-steps 2 --max-iters 6 --lr 1e30 --grad-clip 0 --on-nan rollback --max-skips 2)
 alone bad "${skips[@]}" >/dev/null
 over 2 bad2 "${skips[@]}" >/dev/null

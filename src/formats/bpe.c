@@ -160,6 +160,23 @@ static int64_t merge(dd_bpe_encoder *e, const char *word, size_t n, uint16_t *ou
   return n <= SHORT ? (int64_t)merge_short(e->b, bytes, n, out) : merge_long(e, bytes, n, out);
 }
 
+int dd_bpe_needs_whole(const dd_bpe *b) {
+  uint16_t ids[DD_BPE_MAX_TOKEN];
+  int needs = 0;
+  if (!b->whole) return 0;
+  dd_bpe_encoder *e = dd_bpe_encoder_create(b);
+  for (int id = 0; id < b->size && e && !needs; id++) {
+    const dd_bpe_token_entry *t = b->token + id;
+    const unsigned char *bytes = (const unsigned char *)b->text + t->at;
+    if (t->n < 2 || t->special || dd_word_length((const char *)bytes, t->n) != t->n) continue;
+    const int64_t made = t->n <= SHORT ? (int64_t)merge_short(b, bytes, t->n, ids) : merge_long(e, bytes, t->n, ids);
+    needs = made < 0 ? -1 : made != 1;
+  }
+  if (!e) needs = -1;
+  dd_bpe_encoder_destroy(e);
+  return needs;
+}
+
 /* ---- the cache ---- */
 
 /* n <= KEY bytes of the `left` that may be read. */

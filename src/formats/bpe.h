@@ -41,6 +41,8 @@ const char *dd_bpe_token(const dd_bpe *b, int id, size_t *n);
 int dd_bpe_is_special(const dd_bpe *b, int id);
 /** Id of <|endoftext|>, -1 when there is none. */
 int dd_bpe_end_of_text(const dd_bpe *b);
+/** 1 for special tokens that go by a name, such as <|endoftext|>: other libraries look for these in every text. */
+int dd_bpe_is_added(const dd_bpe *b, int id);
 /** XXH3-128 of ids and their texts: equal where every id stands for the same text. */
 const char *dd_bpe_hash(const dd_bpe *b);
 
@@ -52,8 +54,25 @@ void dd_bpe_encoder_destroy(dd_bpe_encoder *e);         /* accepts NULL */
  *  64). Special tokens in the text are text. text + n must be the end of the text or a place that dd_word_cut found. */
 int64_t dd_bpe_encode(dd_bpe_encoder *e, const char *text, size_t n, uint16_t *ids);
 
-/** Add "tokens", "merges" (or "ranked": true) and "special" to a JSON object, and read them back; `source` names the
- *  file in errors (DD_E_CORRUPT). Tokens are in GPT-2's printable alphabet, one a line, merges as in merges.txt. */
+/* ---- for the files of other libraries ---- */
+
+/** Text of an id as vocab.json, tokenizer.json and GGUF files have it, UTF-8, its bytes; 0: no such id. The name of an
+ *  added token, else bytes in GPT-2's printable alphabet. */
+size_t dd_bpe_spell(const dd_bpe *b, int id, char out[2 * DD_BPE_MAX_TOKEN]);
+/** The same of a single byte. */
+size_t dd_bpe_spell_byte(unsigned char byte, char out[4]);
+/** *n merges, left and right id, the first to be done first, fresh (free). Those of a file of ranks are all pairs that
+ *  form a token, by its rank; where two pairs that form the same token overlap in a word, libraries that go by merges
+ *  may differ from those that go by ranks. DD_E_RUNTIME: out of memory. */
+int dd_bpe_merges(const dd_bpe *b, uint16_t (**merge)[2], size_t *n, dd_error *err);
+/** 1 when some word that is a token would be encoded otherwise by merges alone; -1: out of memory. */
+int dd_bpe_needs_whole(const dd_bpe *b);
+
+/* ---- stored ---- */
+
+/** Add "tokens", "merges" (or "ranked": true), "special" and, for added tokens that "tokens" lists, "added" to a JSON
+ *  object, and read them back; `source` names the file in errors (DD_E_CORRUPT). Tokens are in GPT-2's printable
+ *  alphabet, one a line, merges as in merges.txt. */
 int dd_bpe_to_json(const dd_bpe *b, json_t *object, dd_error *err);
 int dd_bpe_from_json(dd_bpe **out, const json_t *object, const char *source, dd_error *err);
 #endif

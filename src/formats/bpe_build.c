@@ -109,7 +109,8 @@ const char *dd_bpe_put_token(dd_bpe *b, int64_t id, const char *bytes, size_t n,
     if (n == 1) b->byte_id[(unsigned char)*bytes] = (uint16_t)id;
   }
   memcpy(b->text + b->used, bytes, n);
-  *t = (dd_bpe_token_entry){.at = (uint32_t)b->used, .n = (uint16_t)n, .special = special != 0};
+  *t = (dd_bpe_token_entry){.at = (uint32_t)b->used, .n = (uint16_t)n, .special = special != 0,
+                           .added = special != 0};
   b->used += n;
   if (id >= b->size) b->size = (int)id + 1;
   return NULL;
@@ -243,7 +244,7 @@ const char *dd_bpe_finish(dd_bpe *b) {
   if (wrong) return wrong;
   if (!b->pair && !grow_pairs(b)) return dd_bpe_no_memory;
   if (!b->ranked && !b->whole) { /* what nothing is merged to is never made of a text */
-    for (int id = 0; id < b->size; id++) b->token[id].special |= b->token[id].n > 1;
+    for (int id = 0; id < b->size; id++) if (b->token[id].n > 1) b->token[id].special = 1;
     for (uint32_t i = 0; i < 1U << b->pair_bits; i++)
       if (b->pair[i].rank != DD_BPE_NO_RANK) b->token[b->pair[i].id].special = 0;
   }
@@ -270,15 +271,18 @@ static char *put_mapped(char *out, const dd_bpe *b, int id) {
 
 int dd_bpe_to_json(const dd_bpe *b, json_t *object, dd_error *err) {
   char *text = malloc(stored_length(b) + 1), *end = text, name[16];
-  json_t *special = json_object();
-  int bad = !text || !special;
+  json_t *special = json_object(), *added = json_array();
+  int bad = !text || !special || !added;
   for (int id = 0; id < b->size && !bad; id++) {
     const dd_bpe_token_entry *t = b->token + id;
     const char *bytes = b->text + t->at;
     if (t->special && dd_bpe_find(b, bytes, t->n) != id) { /* a name; from JSON, so UTF-8 */
       snprintf(name, sizeof name, "%d", id);
       bad |= json_object_set_new(special, name, json_stringn(bytes, t->n)) != 0;
-    } else end = put_mapped(end, b, id);
+    } else {
+      end = put_mapped(end, b, id);
+      if (t->special && t->added) bad |= json_array_append_new(added, json_integer(id)) != 0;
+    }
     *end++ = '\n';
   }
   bad = bad || json_object_set_new(object, "tokens", json_stringn(text, (size_t)(end - text))) != 0;
@@ -293,7 +297,9 @@ int dd_bpe_to_json(const dd_bpe *b, json_t *object, dd_error *err) {
   else bad = bad || json_object_set_new(object, "merges", json_stringn(text, (size_t)(end - text))) != 0;
   if (b->whole && !b->ranked) bad = bad || json_object_set_new(object, "whole_words", json_true()) != 0;
   bad = bad || json_object_set(object, "special", special) != 0;
+  if (json_array_size(added)) bad = bad || json_object_set(object, "added", added) != 0;
   json_decref(special);
+  json_decref(added);
   free(text);
   return bad ? dd_fail(err, DD_E_RUNTIME, "out of memory writing a vocabulary") : DD_OK;
 }
@@ -325,6 +331,18 @@ static const char *read_special(dd_bpe *b, const json_t *special) {
   return wrong;
 }
 
+/* Ids of tokens that are in the alphabet, and names all the same. */
+static const char *read_added(dd_bpe *b, const json_t *added) {
+  size_t i;
+  json_t *value;
+  json_array_foreach((json_t *)added, i, value) {
+    const json_int_t id = json_integer_value(value);
+    if (!json_is_integer(value) || id < 0 || id >= b->size) return "has an added token without text";
+    b->token[id].added = 1;
+  }
+  return NULL;
+}
+
 int dd_bpe_from_json(dd_bpe **out, const json_t *object, const char *source, dd_error *err) {
   const json_t *tokens = json_object_get(object, "tokens"), *merges = json_object_get(object, "merges");
   const json_t *special = json_object_get(object, "special");
@@ -338,6 +356,7 @@ int dd_bpe_from_json(dd_bpe **out, const json_t *object, const char *source, dd_
     wrong = "lacks the tokens or the merges of its vocabulary";
   if (!wrong) wrong = read_tokens(b, json_string_value(tokens));
   if (!wrong && special) wrong = read_special(b, special);
+  if (!wrong) wrong = read_added(b, json_object_get(object, "added"));
   if (!wrong && !b->ranked) wrong = dd_bpe_put_lines(b, json_string_value(merges), NULL);
   if (!wrong) wrong = dd_bpe_finish(b);
   if (!wrong) {

@@ -88,6 +88,7 @@ static const char *put_added(dd_bpe *b, const json_t *added) {
     const char *there = at >= 0 && at < b->size ? dd_bpe_token(b, (int)at, &n) : "";
     if (n) {
       if (n != strlen(text) || memcmp(there, text, n) != 0) return "has an added token whose id is another's";
+      b->token[at].added = 1;
       continue;
     }
     const char *wrong = dd_bpe_put_token(b, at, text, strlen(text), 1);

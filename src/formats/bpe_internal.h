@@ -12,7 +12,8 @@ enum { DD_BPE_NO_ID = 0xFFFF, DD_BPE_SLOTS = 1 << 17 };
 typedef struct dd_bpe_token_entry {
   uint32_t at; /* in text */
   uint16_t n;  /* bytes; 0: no such id */
-  uint16_t special;
+  unsigned char special;
+  unsigned char added; /* its file says that it is looked for in texts */
 } dd_bpe_token_entry;
 
 /* Joining left and right gives id; the lowest rank is first. */

@@ -2,6 +2,7 @@
 #include "core/file.h"
 #include "run/export_metrics.h"
 #include "run/rundir.h"
+#include "run/tokenizer.h"
 #include <stdlib.h>
 #include <stdio.h>
 #include <string.h>
@@ -98,16 +99,6 @@ void dd_export_json_text(dd_bytes *b, const char *text, size_t n) {
   json_decref(s);
 }
 
-size_t dd_export_byte_symbol(unsigned byte, char out[4]) {
-  uint32_t next = 256; /* bytes that do not print take the code points from here on, in order */
-  for (unsigned b = 0; b <= byte; b++) {
-    const int prints = (b >= 33 && b <= 126) || (b >= 161 && b <= 172) || b >= 174;
-    if (b == byte) return dd_utf8_encode(prints ? b : next, out);
-    next += !prints;
-  }
-  return 0;
-}
-
 /* ---- metrics ---- */
 
 static int to_csv(dd_export_job *e, dd_error *err) {
@@ -133,6 +124,8 @@ static int load(dd_export_job *e, dd_error *err) {
   int rc = dd_run_find_checkpoint(e->s->run, dd_settings_choice(e->s, DD_SETTING_checkpoint), path, sizeof path, err);
   if (!rc) rc = dd_checkpoint_open(path, &e->c, err);
   if (!rc) rc = dd_checkpoint_verify(e->c, err);
+  if (!rc) rc = dd_vocab_copy(&e->vocab, dd_checkpoint_vocab(e->c), err);
+  if (!rc && *e->s->bpe) rc = dd_vocab_read_as_text(&e->vocab, e->s->bpe, err);
   if (!rc) rc = dd_layout_create(&e->layout, dd_checkpoint_shape(e->c), err);
   if (rc) return rc;
   e->param = malloc((size_t)e->layout.floats * sizeof *e->param);
@@ -154,6 +147,7 @@ int dd_export(const dd_settings *s, const dd_callbacks *cb, dd_export_result *ou
   if (!rc) rc = formats[s->export_format].write(&e, err);
   if (rc) dd_fail_prefix(err, "export to %s: ", format);
   free(e.param);
+  dd_vocab_free(&e.vocab);
   dd_layout_destroy(&e.layout);
   dd_checkpoint_close(e.c);
   if (out) *out = e.r;

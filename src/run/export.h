@@ -10,6 +10,7 @@ typedef struct dd_export_job {
   const dd_callbacks *cb;
   const char *out;   /* file or directory to write */
   dd_checkpoint *c;  /* NULL for formats that are not of weights */
+  dd_vocab vocab;    /* of the checkpoint, or of --bpe */
   dd_layout layout;  /* of the checkpoint */
   float *param;      /* [layout.floats] */
   dd_export_result r;
@@ -18,6 +19,8 @@ typedef struct dd_export_job {
 int dd_export_hf(dd_export_job *e, dd_error *err);
 int dd_export_nanogpt(dd_export_job *e, dd_error *err);
 int dd_export_gguf(dd_export_job *e, dd_error *err);
+/** Of --format hf: tokenizer.json and what belongs to it. */
+int dd_export_tokenizer(dd_export_job *e, dd_error *err);
 
 /* ---- for the formats ---- */
 
@@ -33,6 +36,4 @@ void dd_export_count(dd_export_job *e, const char *path);
 int dd_export_full(const dd_export_job *e, int conv1d, dd_layout *l, float **flat, dd_error *err);
 /** A text as it stands in JSON, with its quotes. */
 void dd_export_json_text(dd_bytes *b, const char *text, size_t n);
-/** The character that stands for a byte in GPT-2's byte-level vocabularies: UTF-8 in out, its length (1 or 2). */
-size_t dd_export_byte_symbol(unsigned byte, char out[4]);
 #endif

@@ -1,9 +1,10 @@
 /* export --format gguf: a file that llama.cpp runs, architecture gpt2.
  *
- * llama.cpp has no tokenizer of characters or bytes, but that of RWKV takes at every place the longest entry of the
- * vocabulary that fits: where the entries are single characters, or bytes, that is ours. It also is the only one
- * without special tokens; the others make one of our ids the end of text. Its entries are spelled like a string of
- * Python. What llama.cpp does differently: its GELU is the tanh approximation, from a table in half precision. */
+ * GPT-2's tokens go into the tokenizer of that name. llama.cpp has none of characters or bytes, but that of RWKV takes
+ * at every place the longest entry of the vocabulary that fits: where the entries are single characters, or bytes, that
+ * is ours. It also is the only one without special tokens; the others make one of our ids the end of text. Its entries
+ * are spelled like a string of Python. What llama.cpp does differently: its GELU is the tanh approximation, from a
+ * table in half precision. */
 #include "formats/gguf.h"
 #include "run/export.h"
 #include "core/file.h"
@@ -11,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { NORMAL = 1, UNUSED = 5 }; /* types of tokens in llama.cpp */
+enum { NORMAL = 1, CONTROL = 3, UNUSED = 5 }; /* types of tokens in llama.cpp */
 
 /* Names there: X(name here, name there); what precedes them in blocks is blk.N. */
 #define NAMES(X)                                                                                                       \
@@ -65,9 +66,69 @@ static void put_vocabulary(dd_gguf_pairs *p, const dd_vocab *v, int64_t V) {
   for (int i = 0; i < V; i++) dd_bytes_u32(&p->b, i < v->size ? NORMAL : UNUSED);
 }
 
-static void put_pairs(const dd_export_job *e, dd_gguf_pairs *p) {
+/* The end of text. llama.cpp must have one and takes 11 when none is named: then a byte that is in no UTF-8. */
+static int end_id(const dd_bpe *b) {
+  size_t n;
+  int end = dd_bpe_end_of_text(b);
+  for (int id = 0; id < dd_bpe_size(b) && end < 0; id++) {
+    const char *text = dd_bpe_token(b, id, &n);
+    if (n == 1 && *text == '\xff') end = id;
+  }
+  return end;
+}
+
+static int put_gpt2(dd_gguf_pairs *p, const dd_bpe *b, int64_t V, dd_error *err) {
+  char text[4 * DD_BPE_MAX_TOKEN + 1];
+  uint16_t(*merge)[2];
+  size_t n;
+  const int rc = dd_bpe_merges(b, &merge, &n, err);
+  if (rc) return rc;
+  dd_gguf_string(p, "tokenizer.ggml.model", "gpt2");
+  dd_gguf_string(p, "tokenizer.ggml.pre", "gpt-2");
+  dd_gguf_array(p, "tokenizer.ggml.tokens", DD_GGUF_STRING, (uint64_t)V);
+  for (int i = 0; i < V; i++) {
+    size_t length = dd_bpe_spell(b, i, text);
+    if (!length) length = (size_t)snprintf(text, sizeof text, "[PAD%d]", i);
+    dd_gguf_element(p, text, length);
+  }
+  dd_gguf_array(p, "tokenizer.ggml.token_type", DD_GGUF_I32, (uint64_t)V);
+  for (int i = 0; i < V; i++)
+    dd_bytes_u32(&p->b, dd_bpe_is_added(b, i) ? CONTROL : dd_bpe_spell(b, i, text) ? NORMAL : UNUSED);
+  dd_gguf_array(p, "tokenizer.ggml.merges", DD_GGUF_STRING, n);
+  for (size_t i = 0; i < n; i++) {
+    size_t length = dd_bpe_spell(b, merge[i][0], text);
+    text[length++] = ' ';
+    length += dd_bpe_spell(b, merge[i][1], text + length);
+    dd_gguf_element(p, text, length);
+  }
+  free(merge);
+  dd_gguf_u32(p, "tokenizer.ggml.bos_token_id", (uint32_t)end_id(b));
+  dd_gguf_u32(p, "tokenizer.ggml.eos_token_id", (uint32_t)end_id(b));
+  dd_gguf_bool(p, "tokenizer.ggml.add_bos_token", 0);
+  return DD_OK;
+}
+
+static int put_tokenizer(const dd_export_job *e, dd_gguf_pairs *p, dd_error *err) {
+  const dd_vocab *v = &e->vocab;
+  const int64_t V = e->layout.shape.V;
+  if (v->kind == DD_VOCAB_CHAR || v->kind == DD_VOCAB_BYTE) put_vocabulary(p, v, V);
+  else if (v->kind == DD_VOCAB_NUMBER) {
+    dd_gguf_string(p, "tokenizer.ggml.model", "none");
+    dd_say(e->cb, DD_WARNING, "the run does not know what its tokens mean, so the file has no tokenizer: name GPT-2's "
+                              "with --bpe");
+  } else {
+    const int whole = dd_bpe_needs_whole(v->bpe);
+    if (whole < 0) return dd_fail(err, DD_E_RUNTIME, "out of memory for the tokenizer");
+    if (whole)
+      dd_say(e->cb, DD_WARNING,
+             "some words are tokens to which no merges lead (ignore_merges): llama.cpp encodes them as several");
+    return put_gpt2(p, v->bpe, V, err);
+  }
+  return DD_OK;
+}
+
+static int put_pairs(const dd_export_job *e, dd_gguf_pairs *p, dd_error *err) {
   const dd_shape *s = &e->layout.shape;
-  const dd_vocab *v = dd_checkpoint_vocab(e->c);
   const char *run = dd_checkpoint_settings(e->c)->out, *slash = strrchr(run, '/');
   dd_gguf_string(p, "general.architecture", "gpt2");
   dd_gguf_string(p, "general.name", slash && slash[1] ? slash + 1 : *run ? run : "dd-cpu");
@@ -80,11 +141,7 @@ static void put_pairs(const dd_export_job *e, dd_gguf_pairs *p) {
   dd_gguf_u32(p, "gpt2.attention.head_count", (uint32_t)s->H);
   dd_gguf_f32(p, "gpt2.attention.layer_norm_epsilon", 1e-5f);
   dd_gguf_u32(p, "gpt2.vocab_size", (uint32_t)s->V);
-  if (v->kind == DD_VOCAB_CHAR || v->kind == DD_VOCAB_BYTE) put_vocabulary(p, v, s->V);
-  else {
-    dd_gguf_string(p, "tokenizer.ggml.model", "none");
-    dd_say(e->cb, DD_WARNING, "the run does not know what its tokens mean, so the file has no tokenizer");
-  }
+  return put_tokenizer(e, p, err);
 }
 
 int dd_export_gguf(dd_export_job *e, dd_error *err) {
@@ -104,7 +161,7 @@ int dd_export_gguf(dd_export_job *e, dd_error *err) {
     t[i] = (dd_gguf_tensor){.rows = l.tensors[i].rows, .cols = l.tensors[i].cols, .data = flat + l.tensors[i].offset};
     name_there(l.tensors[i].name, t[i].name);
   }
-  put_pairs(e, &p);
+  if (!rc) rc = put_pairs(e, &p, err);
   if (!rc) rc = dd_gguf_write(e->out, &p, t, (size_t)l.count, err);
   if (!rc) dd_export_count(e, e->out);
   dd_bytes_free(&p.b);

@@ -198,7 +198,7 @@ static int read_moments(dd_export_job *e, moments *o, dd_error *err) {
 
 /* prepare.py's meta.pkl of character-level data. */
 static int write_meta(dd_export_job *e, dd_error *err) {
-  const dd_vocab *v = dd_checkpoint_vocab(e->c);
+  const dd_vocab *v = &e->vocab;
   dd_bytes b = {0};
   char scratch[8];
   if (v->kind != DD_VOCAB_CHAR) {

@@ -1,14 +1,17 @@
 """The gguf package, of llama.cpp's authors, reads every tensor and entry of what `export --format gguf` writes."""
+import json
+from bpe_texts import vocabulary
 from common import TINY, check, dd, finish, need, start, write_text
 
-gguf, numpy, safetensors = need("gguf", "numpy", "safetensors.numpy")
+gguf, numpy, safetensors, _ = need("gguf", "numpy", "safetensors.numpy", "tokenizers")
 directory = start()
 write_text("text", "abcdefgh.,\"\\\té€\u4e2d\U0001f600")
 OURS = {"token_embd": "transformer.wte", "position_embd": "transformer.wpe", "output_norm": "transformer.ln_f",
         "attn_norm": "ln_1", "attn_qkv": "attn.c_attn", "attn_output": "attn.c_proj", "ffn_norm": "ln_2",
         "ffn_up": "mlp.c_fc", "ffn_down": "mlp.c_proj"}
 
-for name, more in (("plain", ()), ("bias", ("--bias",)), ("bytes", ("--tokenizer", "byte"))):
+bpe = vocabulary("vocabulary")
+for name, more in (("plain", ()), ("bias", ("--bias",)), ("bytes", ("--tokenizer", "byte")), ("gpt2", ("--bpe", bpe))):
     dd("train", *TINY, *more, "--data", "text", "-o", name)
     dd("export", name, "--format", "gguf", "--checkpoint", "latest", "-o", f"{name}.gguf")
     reader = gguf.GGUFReader(f"{name}.gguf")
@@ -17,12 +20,26 @@ for name, more in (("plain", ()), ("bias", ("--bias",)), ("bytes", ("--tokenizer
     V = weights["transformer.wte.weight"].shape[0]
     want = {"general.architecture": "gpt2", "gpt2.context_length": 32, "gpt2.embedding_length": 32,
             "gpt2.feed_forward_length": 128, "gpt2.block_count": 2, "gpt2.attention.head_count": 2,
-            "gpt2.vocab_size": V, "general.name": name, "tokenizer.ggml.model": "rwkv"}
+            "gpt2.vocab_size": V, "general.name": name,
+            "tokenizer.ggml.model": "gpt2" if name == "gpt2" else "rwkv"}
     for key, value in want.items():
         check(f"{name} {key}", field.get(key) == value, repr(field.get(key)))
     check(f"{name} epsilon", abs(field["gpt2.attention.layer_norm_epsilon"] - 1e-5) < 1e-10)
-    tokens = [bytes(t, "latin-1").decode("unicode_escape").encode("latin-1") for t in field["tokenizer.ggml.tokens"]]
-    if name == "bytes":
+    tokens = field["tokenizer.ggml.tokens"]
+    if name != "gpt2":
+        tokens = [bytes(t, "latin-1").decode("unicode_escape").encode("latin-1") for t in tokens]
+    if name == "gpt2":  # what their own converter would take from the directory for transformers
+        dd("export", name, "--format", "hf", "--checkpoint", "latest", "-o", "gpt2.hf")
+        special = gguf.SpecialVocab("gpt2.hf", load_merges=True)
+        ids = json.load(open("gpt2.hf/vocab.json", encoding="utf-8"))
+        check("tokens are those of vocab.json", {t: i for i, t in enumerate(tokens)} == ids and len(ids) == V)
+        check("merges", field["tokenizer.ggml.merges"] == special.merges and len(special.merges) > 1000)
+        check("end of text", special.special_token_ids["eos"] == field["tokenizer.ggml.eos_token_id"]
+              == field["tokenizer.ggml.bos_token_id"] == ids["<|endoftext|>"])
+        control = [i for i, t in enumerate(field["tokenizer.ggml.token_type"]) if t == gguf.TokenType.CONTROL]
+        check("control tokens", control == [ids["<|endoftext|>"]])
+        check("kind of words", field["tokenizer.ggml.pre"] == "gpt-2" and not field["tokenizer.ggml.add_bos_token"])
+    elif name == "bytes":
         check("tokens are the bytes", tokens == [bytes([i]) for i in range(256)])
     else:
         check("tokens are the characters", tokens == [c.encode() for c in sorted(set(open("text", newline="").read()))])

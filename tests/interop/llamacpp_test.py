@@ -3,10 +3,12 @@ run, continues greedily with the same tokens, and its probabilities agree as far
 precision, allows."""
 import json
 import math
+import random
 import urllib.request
+from bpe_texts import difference, mixed, ours, settled, vocabulary
 from common import TINY, check, dd, finish, logits, need, start, write_text
 
-llama, = need("xllamacpp")
+llama, _ = need("xllamacpp", "tokenizers")
 directory = start()
 
 
@@ -35,7 +37,9 @@ def log_softmax(x):
 
 write_text("text", "abcdefgh.,\"\\\té€\u4e2d\U0001f600")
 content = open("text", encoding="utf-8", newline="").read()
-KINDS = {"plain": ("--lr", "3e-3"), "bias": ("--bias", "--n-layer", "3"), "bytes": ("--tokenizer", "byte")}
+bpe = vocabulary("vocabulary")
+KINDS = {"plain": ("--lr", "3e-3"), "bias": ("--bias", "--n-layer", "3"), "bytes": ("--tokenizer", "byte"),
+         "gpt2": ("--bpe", bpe)}
 for name, more in KINDS.items():
     dd("train", *TINY, *more, "--max-iters", "200", "--block-size", "64", "--data", "text", "-o", name)
     dd("export", name, "--format", "gguf", "--checkpoint", "latest", "-o", f"{name}.gguf")
@@ -43,10 +47,18 @@ for name, more in KINDS.items():
     prompt = content[100:124]
     ids = server.post("/tokenize", content=prompt)["tokens"]
     symbols = sorted(set(content))
-    check(f"{name} tokens", ids == (list(prompt.encode()) if name == "bytes" else [symbols.index(c) for c in prompt]))
+    check(f"{name} tokens", ids == (ours(bpe, prompt.encode()) if name == "gpt2" else list(prompt.encode())
+                                    if name == "bytes" else [symbols.index(c) for c in prompt]))
+    if name == "gpt2":
+        mix = settled(mixed(random.Random(4), 100_000))
+        got, want = server.post("/tokenize", content=mix)["tokens"], ours(bpe, mix.encode())
+        check("ids of mixed text", got == want, difference(got, want))
+        check("text of the ids", server.post("/detokenize", tokens=want)["content"] == mix)
+        end = server.post("/tokenize", content="a<|endoftext|>b")["tokens"]
+        check("end of text", len(end) == 3 and [end[0], end[2]] == ours(bpe, b"a") + ours(bpe, b"b"), str(end))
     check(f"{name} text", server.post("/detokenize", tokens=ids)["content"] == prompt)
-    V = 256 if name == "bytes" else len(symbols)
-    answer = server.post("/completion", prompt=ids, n_predict=12, temperature=0, n_probs=V)["completion_probabilities"]
+    V = len(logits(name, ids)) // len(ids)
+    answer = server.post("/completion", prompt=ids, n_predict=12, temperature=0, n_probs=min(V, 300))["completion_probabilities"]
     check(f"{name} goes on to the end", len(answer) == 12)
     worst, ours_greedy, theirs_greedy = 0, [], []
     for step in answer:

@@ -1,7 +1,9 @@
 """Hugging Face transformers reads what `export --format hf` writes, and `train --init-from` what transformers saves."""
 import json
 import os
+import random
 import shutil
+from bpe_texts import difference, mixed, ours, settled, vocabulary
 from common import TINY, check, dd, far, finish, logits, need, start, write_text, write_tokens
 
 torch, transformers, safetensors = need("torch", "transformers", "safetensors.torch")
@@ -31,7 +33,8 @@ for name, more in (("plain", ()), ("bias", ("--bias",))):
     check("decoding gives the text again", tokenizer.decode(ids) == content[:400])
     check(f"logits of {name}", far(theirs(load(f"{name}.hf"), ids[:32]), logits(name, ids[:32])) <= 1e-5)
 check("generation runs", "abc" in tokenizer.decode(load("bias.hf").generate(
-    **tokenizer("abc", return_tensors="pt", return_token_type_ids=False), max_new_tokens=5, do_sample=False)[0]))
+    **tokenizer("abc", return_tensors="pt"), max_new_tokens=5, do_sample=False)[0]))
+check("nothing that the model would add to its input", list(tokenizer("abc")) == ["input_ids", "attention_mask"])
 try:
     tokenizer("Z")
     check("an unknown character is an error", False)
@@ -49,6 +52,31 @@ check("ids are the bytes", ids == list(content[:200].encode()))
 check("bytes decode to the text", tokenizer.decode(ids) == content[:200])
 check("every byte has its id", tokenizer.convert_tokens_to_ids("\u0100") == 0 and tokenizer.vocab_size == 256)
 check("logits of bytes", far(theirs(load("bytes.hf"), ids[:32]), logits("bytes", ids[:32])) <= 1e-5)
+
+# ---- out: GPT-2's tokens ----
+bpe = vocabulary("vocabulary")
+dd("train", *TINY, "--data", "text", "--bpe", bpe, "-o", "gpt2")
+dd("export", "gpt2", "--format", "hf", "--checkpoint", "latest", "-o", "gpt2.hf")
+mix = settled(mixed(random.Random(3), 100_000))
+END = ours(bpe, b"a") + [json.load(open("gpt2.hf/config.json"))["eos_token_id"]] + ours(bpe, b"b")
+for kind, n in (("AutoTokenizer", len(mix)), ("GPT2TokenizerFast", len(mix)), ("GPT2Tokenizer", 5000)):
+    tokenizer = getattr(transformers, kind).from_pretrained("gpt2.hf")
+    ids, want = tokenizer(mix[:n])["input_ids"], ours(bpe, mix[:n].encode())
+    check(f"{kind}: ids of mixed text", ids == want, difference(ids, want))
+    check(f"{kind}: decodes to the text", tokenizer.decode(ids) == mix[:n])
+    check(f"{kind}: end of text", tokenizer("a<|endoftext|>b")["input_ids"] == END and tokenizer.eos_token_id == END[1])
+    check(f"{kind}: inputs", list(tokenizer("abc")) == ["input_ids", "attention_mask"])
+tokenizer, model = transformers.AutoTokenizer.from_pretrained("gpt2.hf"), load("gpt2.hf")
+ids = tokenizer(content[:60])["input_ids"][:32]
+check("logits of GPT-2's tokens", far(theirs(model, ids), logits("gpt2", ids)) <= 1e-5)
+check("it knows where a text ends", model.generation_config.eos_token_id == END[1] == model.config.bos_token_id)
+check("it generates", tokenizer.decode(model.generate(**tokenizer("abc", return_tensors="pt"), max_new_tokens=5,
+                                                      do_sample=False, pad_token_id=END[1])[0]).startswith("abc"))
+dd("train", "-q", "-t", "1", "--data", "text", "--batch-size", "2", "--max-iters", "1", "--lr", "0", "--min-lr", "0",
+   "--warmup-iters", "0", "--init-from", "gpt2.hf", "-o", "gpt2.in")
+dd("export", "gpt2.in", "--format", "hf", "-o", "gpt2.again")
+for name in ("model.safetensors", "tokenizer.json", "tokenizer_config.json", "vocab.json", "merges.txt"):
+    check(f"{name} after a round trip", open(f"gpt2.hf/{name}", "rb").read() == open(f"gpt2.again/{name}", "rb").read())
 
 # ---- in: a random GPT-2 ----
 V, S = 211, 40
