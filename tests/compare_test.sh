@@ -111,10 +111,14 @@ table one >out
 check 'all of them reported' test "$(grep -c finished out)" = 11
 fails 4 "max_iters = $T, this call says 61" compare --data text.txt --preset tiny --max-iters 61 \
   --eval-interval 10 -o one
+fails 4 "max_iters = $T, this call says 61" compare --data text.txt --preset tiny --max-iters 61 \
+  --eval-interval 10 -o one --dry-run
 fails 2 "'fixed' twice" compare --schedules fixed,fixed -o one
 fails 2 "did you mean 'n_layer'?" compare --grid n_layr=1,2 -o one
 fails 2 'shard must be I/N' compare --shard 3/2 -o one
 fails 2 "'schedule' is no option of compare" compare --schedule linear -o one
+fails 2 "baseline 'fixd' is none of the schedules" compare --data text.txt --preset tiny --schedules fixed --dry-run \
+  --baseline fixd -o nowhere
 fails 2 "baseline 'cosine' is none of the schedules" compare --data text.txt --preset tiny --max-iters "$T" \
   --eval-interval 10 --schedules fixed --baseline cosine -o two
 fails 2 "'prompt' is no option of compare" compare --prompt x -o one
@@ -122,6 +126,7 @@ fails 2 'n_layer' compare --grid n_layer=1,2 --grid n-layer=3 -o one
 "$bin" compare --data text.txt --preset tiny --grid n_layer=1,2 --grid lr=0.1,0.2 --seeds 1 --schedules fixed \
   --jobs 1 --dry-run >out 2>err
 check '--grid twice: both vary' grep -q '  fixed-n_layer=1-lr=0.2-s1337' err
+check 'a dry run says what memory is needed' grep -q 'GB of memory each' err
 fails 2 "'resume' is no option of compare" compare --resume -o one
 
 # ---- a stop while the price is measured leaves a report; another text is refused ----

@@ -57,6 +57,13 @@ TEXT(eval_text,
 TEXT(sample_text,
   "Generates text from a run and writes it to standard output. The same seed gives the same text with any number of "
   "threads and any instruction set. Several samples advance together, and each is what it would be alone.");
+TEXT(export_text,
+  "Writes the weights of a run, or its metrics, for other programs: a directory that Hugging Face transformers loads, "
+  "tokenizer included; a checkpoint for nanoGPT's `model.py`; a GGUF file for llama.cpp; metrics as CSV or as event "
+  "files for TensorBoard. `dd-cpu train --init-from` reads the first two back.");
+TEXT(inspect_text,
+  "Says of files and directories what they are and what is in them, without trusting them: runs, checkpoints, "
+  "safetensors, GGUF, PyTorch's checkpoints, token files, vocabularies, metrics. It reads only what it needs.");
 TEXT(verify_text,
   "Reads a run directory or a checkpoint again and checks hashes, numbers, fingerprints, metrics, pointers and the "
   "training text, a line per file. With `--replay` it also trains again, in memory, from one checkpoint to another "
@@ -89,6 +96,8 @@ static const dd_manual_text texts[] = {
   {"compare", compare_text, study_files},
   {"eval", eval_text, NULL},
   {"sample", sample_text, NULL},
+  {"export", export_text, NULL},
+  {"inspect", inspect_text, NULL},
   {"verify", verify_text, run_files},
   {"prepare", prepare_text, prepare_files},
   {"schedules", schedules_text, NULL},

@@ -480,7 +480,8 @@ static int open_study(study *y, const char *command, dd_error *err) {
   if (rc) return rc;
   dd_say(y->cb, DD_INFO, "%zu cells: %zu schedules, %zu seeds", y->grid.n, json_array_size(y->grid.schedules),
          json_array_size(y->grid.seeds));
-  if (!y->given->dry_run && (rc = dd_grid_plan(&y->grid, y->dir, command, err))) return rc;
+  rc = y->given->dry_run ? dd_grid_check(&y->grid, y->dir, err) : dd_grid_plan(&y->grid, y->dir, command, err);
+  if (rc) return rc;
   if (n > 1) dd_grid_shard(&y->grid, i, n);
   if (y->given->dry_run) return DD_OK;
   y->state = calloc(y->grid.n + 1, sizeof *y->state);
@@ -501,13 +502,18 @@ static void close_study(study *y) {
   dd_grid_destroy(&y->grid);
 }
 
-/* The plan on paper, and how long it would take. */
+/* The plan on paper, what it needs, and how long it would take. */
 static int describe(study *y, dd_error *err) {
+  dd_settings *s;
   for (size_t i = 0; i < y->grid.n; i++) dd_say(y->cb, DD_INFO, "  %s", cell_name(y, i));
   int rc = choose_packing(y, y->grid.n, err);
+  if (!rc) rc = largest(y, &s, err);
   if (rc) return rc;
+  const uint64_t bytes = s ? dd_packing_bytes(s, y->vocab, y->packing.threads) : 0;
+  dd_settings_destroy(s);
   dd_say(y->cb, DD_INFO, "%d at once with %d thread%s each (%s)", y->packing.jobs, y->packing.threads,
          y->packing.threads > 1 ? "s" : "", y->packing.why);
+  if (bytes) dd_say(y->cb, DD_INFO, "up to %.2g GB of memory each", (double)bytes / 1e9);
   if (y->packing.step_ms > 0) {
     char time[32];
     dd_duration_text(time, sizeof time,

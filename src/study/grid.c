@@ -401,10 +401,11 @@ static int check_baseline(const json_t *plan, dd_error *err) {
   return dd_fail(err, DD_E_USAGE, "baseline '%.100s' is none of the schedules: %s", baseline, have);
 }
 
-/* With the lock held: read what is there, add, replace. */
-static int update_plan(const char *path, json_t *now, dd_error *err) {
+/* What is there with what is new added; *plan is the caller's. */
+static int joined_plan(const char *path, json_t *now, json_t **plan, dd_error *err) {
   json_t *old = NULL;
   int there, rc = dd_source_exists(path, &there, err); /* a plan that cannot be looked for is not replaced */
+  *plan = NULL;
   if (rc) return rc;
   if (there) {
     char *text;
@@ -419,13 +420,32 @@ static int update_plan(const char *path, json_t *now, dd_error *err) {
                        "the same call again",
                        path);
   }
-  json_t *plan = old ? old : now;
-  if (!rc) rc = check_baseline(plan, err);
+  if (!rc) rc = check_baseline(old ? old : now, err);
+  if (rc) json_decref(old);
+  else *plan = old ? old : json_incref(now);
+  return rc;
+}
+
+/* With the lock held: read what is there, add, replace. */
+static int update_plan(const char *path, json_t *now, dd_error *err) {
+  json_t *plan;
+  int rc = joined_plan(path, now, &plan, err);
   char *text = rc ? NULL : json_dumps(plan, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
   if (!rc && !text) rc = no_memory(err);
   if (!rc) rc = dd_file_replace(path, text, strlen(text), err);
   free(text);
-  json_decref(old);
+  json_decref(plan);
+  return rc;
+}
+
+int dd_grid_check(const dd_grid *g, const char *dir, dd_error *err) {
+  char path[4096];
+  json_t *now = NULL, *plan = NULL;
+  int rc = dd_path_join(path, sizeof path, dir, "compare.json", err);
+  if (!rc && !(now = plan_of(g, ""))) rc = no_memory(err);
+  if (!rc) rc = joined_plan(path, now, &plan, err);
+  json_decref(plan);
+  json_decref(now);
   return rc;
 }
 

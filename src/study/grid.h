@@ -36,4 +36,6 @@ void dd_grid_shard(dd_grid *g, int i, int n);
 /** Add the grid to the plan in DIR, which is made when missing. command: how the user called it. DD_E_CORRUPT: the plan
  *  there was made with other settings (names the first one) or is damaged. */
 int dd_grid_plan(const dd_grid *g, const char *dir, const char *command, dd_error *err);
+/** The same errors, and nothing written. */
+int dd_grid_check(const dd_grid *g, const char *dir, dd_error *err);
 #endif
