@@ -115,6 +115,8 @@ int dd_terminal_width(int fd);
 /* ---- progress.c ---- */
 /** DD_E_USAGE when this process is one of several ranks and its command cannot be. */
 int dd_cli_check_launch(const dd_cli *cli, dd_error *err);
+/** Before the ranks know of each other: all were given what is refused, and rank 0 says so. */
+void dd_cli_refused(dd_cli *cli);
 void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose);
 void dd_progress_message(dd_progress *p, dd_level level, const char *text);
 void dd_progress_phase(dd_progress *p, const char *what, int64_t done, int64_t total);

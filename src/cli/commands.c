@@ -582,8 +582,8 @@ int dd_command_execute(dd_cli *cli, const char *program) {
   dd_error err = {0};
   cli->escape_text = isatty(STDOUT_FILENO) && !cli->json;
   int rc = dd_cli_check_launch(cli, &err);
-  cli->silent = rc && dd_ranks_launch().rank > 0;
-  if (!rc) rc = cli->command->run(cli, &err);
+  if (rc) dd_cli_refused(cli);
+  else rc = cli->command->run(cli, &err);
   if (rc && !err.message[0]) snprintf(err.message, sizeof err.message, "%s failed", cli->command->name);
   out_flush(cli);
   /* What failed because nobody reads is told as that. */

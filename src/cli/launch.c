@@ -1,6 +1,7 @@
 /* What a launcher of ranks may start. */
 #include "cli/cli.h"
 #include "core/ranks.h"
+#include <time.h>
 
 /* Started several times by mpirun: copies of anything but training would do the same work, and write over each other.
  */
@@ -14,4 +15,11 @@ int dd_cli_check_launch(const dd_cli *cli, dd_error *err) {
                  "once, without mpirun%s",
                  cli->command->name, l.size, l.sign,
                  use & DD_USE_COMPARE ? ", or give every copy its own --shard" : "");
+}
+
+/* The first that fails makes the launcher kill the others: rank 0 gets the time to start and to speak, and then it is
+ * this one that is killed. */
+void dd_cli_refused(dd_cli *cli) {
+  cli->silent = dd_ranks_launch().rank > 0;
+  if (cli->silent) nanosleep(&(struct timespec){.tv_sec = 2}, NULL);
 }

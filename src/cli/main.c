@@ -95,7 +95,7 @@ static int run_command(const dd_command *command, int argc, char **argv) {
     return DD_E_RUNTIME;
   }
   int rc = dd_args_parse(&cli, argc, argv, &err);
-  cli.silent = rc && dd_ranks_launch().rank > 0; /* rank 0 was given the same */
+  if (rc) dd_cli_refused(&cli);
   dd_progress_init(&cli.progress, stderr, cli.color, cli.quiet, cli.verbose);
   if (!rc && cli.help) rc = help(command->name);
   else if (!rc) rc = dd_command_execute(&cli, "dd-cpu");
