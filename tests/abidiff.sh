@@ -18,7 +18,10 @@ release() { git -C "$root" describe --tags --abbrev=0 --match 'v[0-9]*' "$1" 2>/
 tag=$(release HEAD)
 [ "$tag" ] || skip 'no release (a tag v*) before this commit'
 # a release itself is held to the one before
-if git -C "$root" diff --quiet "$tag"; then tag=$(release HEAD^) || skip "no release before $tag"; fi
+if git -C "$root" diff --quiet "$tag"; then
+  tag=$(release HEAD^)
+  [ "$tag" ] || skip 'this is the first release'
+fi
 
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
