@@ -112,11 +112,13 @@ void dd_help_command(FILE *out, const dd_command *command, int width);
 /** Columns of the terminal behind fd, else $COLUMNS, else 80. */
 int dd_terminal_width(int fd);
 
-/* ---- progress.c ---- */
+/* ---- launch.c ---- */
 /** DD_E_USAGE when this process is one of several ranks and its command cannot be. */
 int dd_cli_check_launch(const dd_cli *cli, dd_error *err);
 /** Before the ranks know of each other: all were given what is refused, and rank 0 says so. */
 void dd_cli_refused(dd_cli *cli);
+
+/* ---- progress.c ---- */
 void dd_progress_init(dd_progress *p, FILE *stream, dd_color_mode color, bool quiet, bool verbose);
 void dd_progress_message(dd_progress *p, dd_level level, const char *text);
 void dd_progress_phase(dd_progress *p, const char *what, int64_t done, int64_t total);

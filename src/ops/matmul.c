@@ -40,71 +40,69 @@ void dd_pack_weights(dd_ctx *c, const dd_packed *forward, const dd_packed *back,
   }
 }
 
-/* Few rows: packed weights would be written to memory to be read once. Here a strip of them is packed where it is used,
- * and the next one fetched meanwhile, so that they pass through the caches once. All rows that fit go together. */
-static void fresh_product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
-                          const dd_epilogue *e) {
-  const dd_kernels *kn = c->k;
-  const int64_t tiles = dd_pieces(m, kn->mr), units = dd_pieces(w->n, UNIT);
-  int64_t row_parts = dd_pieces(m, DD_FRESH_ROWS);
-  const int64_t col_parts = dd_min64(dd_pieces(c->nthreads, row_parts), units);
-  if (row_parts * col_parts < c->nthreads) row_parts = dd_min64(dd_pieces(c->nthreads, col_parts), tiles);
-  float *pa = c->scratch, *pb = pa + (DD_FRESH_ROWS + DD_MR_MAX) * DD_KC_MAX;
-  DD_FOR(c, task, row_parts * col_parts) {
-    const int64_t rp = task / col_parts, cp = task % col_parts;
-    const int64_t row0 = dd_part_begin(tiles, rp, row_parts) * kn->mr;
-    const int64_t rows = dd_min64(dd_part_begin(tiles, rp + 1, row_parts) * kn->mr, m) - row0;
-    const int64_t col0 = dd_part_begin(units, cp, col_parts) * UNIT;
-    const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, col_parts) * UNIT, w->n);
-    for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
-      const int64_t kc = dd_min64(kn->kc, w->k - k0);
-      kn->pack_a(pa, rows, kc, x + row0 * ldx + k0, ldx, 1);
-      for (int64_t col = col0; col < col_end; col += STRIP) {
-        const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
-        const int64_t k1 = last ? k0 + kc : k0, col1 = last ? col0 : col + cols;
-        const int64_t tasks = dd_pieces(rows, kn->mr) * dd_pieces(cols, kn->nr);
-        kn->pack_b(pb, kc, cols, w->w + k0 * w->rs + col * w->cs, w->rs, w->cs);
-        const dd_operand left = {.data = pa, .step = kn->mr, .panel = kn->mr * kc};
-        const dd_operand right = {.data = pb,
-                                  .step = kn->nr,
-                                  .panel = kn->nr * kc,
-                                  .next = k1 < w->k ? w->w + k1 * w->rs + col1 * w->cs : NULL,
-                                  .next_k = w->rs, /* a tile fetches one column, or a part of all rows */
-                                  .next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, tasks)};
-        kn->gemm_strided(rows, cols, kc, &left, &right, out + row0 * w->n + col, w->n,
-                         k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
-        if (e && k0 + kc == w->k) e->fn(kn, e, out, w->n, row0, rows, col, cols);
-      }
-    }
+/* How a product is shared out: parts of the rows, in whole tiles, times parts of the columns, in whole units. */
+typedef struct grid {
+  int64_t row_parts, col_parts, unit;
+} grid;
+
+static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t m) {
+  const int64_t threads = c->nthreads;
+  grid g = {.unit = w->data ? STRIP : UNIT};
+  const int64_t units = dd_pieces(w->n, g.unit);
+  if (w->data) {
+    /* Rows in equal parts, an equal number for each thread. Where that leaves threads idle also columns: each part of
+     * them packs the rows of x again. */
+    g.row_parts = dd_min64(dd_round_up(dd_pieces(m, MC), threads), tiles);
+    g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(TASKS * threads, g.row_parts), units);
+    return g;
   }
+  /* All rows that fit together: each part of them packs the weights again. */
+  g.row_parts = dd_pieces(m, DD_FRESH_ROWS);
+  g.col_parts = dd_min64(dd_pieces(threads, g.row_parts), units);
+  if (g.row_parts * g.col_parts < threads) g.row_parts = dd_min64(dd_pieces(threads, g.col_parts), tiles);
+  return g;
+}
+
+/* Few rows: packed weights would be written to memory to be read once. Here a strip of them is packed where it is used,
+ * and the next one, at (k1, col1), fetched meanwhile, so that they pass through the caches once. */
+static void fresh_strip(dd_ctx *c, const dd_packed *w, float *out, int64_t rows, int64_t k0, int64_t kc, int64_t col,
+                        int64_t cols, int64_t k1, int64_t col1) {
+  const dd_kernels *kn = c->k;
+  float *pb = c->scratch + (DD_FRESH_ROWS + DD_MR_MAX) * DD_KC_MAX;
+  const int64_t tiles = dd_pieces(rows, kn->mr) * dd_pieces(cols, kn->nr);
+  kn->pack_b(pb, kc, cols, w->w + k0 * w->rs + col * w->cs, w->rs, w->cs);
+  const dd_operand left = {.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
+  const dd_operand right = {.data = pb,
+                            .step = kn->nr,
+                            .panel = kn->nr * kc,
+                            .next = k1 < w->k ? w->w + k1 * w->rs + col1 * w->cs : NULL,
+                            .next_k = w->rs, /* a tile fetches one column, or a part of all rows */
+                            .next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, tiles)};
+  kn->gemm_strided(rows, cols, kc, &left, &right, out, w->n, k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
 }
 
 static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
                     const dd_epilogue *e) {
-  if (!w->data) {
-    fresh_product(c, out, x, ldx, w, m, e);
-    return;
-  }
   const dd_kernels *kn = c->k;
-  /* Rows in equal parts of whole tiles, an equal number for each thread. Where that leaves threads idle also columns:
-   * each part of them packs the rows of x again. */
-  const int64_t tiles = dd_pieces(m, kn->mr), strips = dd_pieces(w->n, STRIP);
-  int64_t row_parts = dd_min64(dd_round_up(dd_pieces(m, MC), c->nthreads), tiles);
-  int64_t col_parts = dd_min64(dd_pieces(TASKS * c->nthreads, row_parts), strips);
-  if (c->nthreads == 1) col_parts = 1;
-  DD_FOR(c, task, row_parts * col_parts) {
-    const int64_t rp = task / col_parts, cp = task % col_parts;
-    const int64_t row0 = dd_part_begin(tiles, rp, row_parts) * kn->mr;
-    const int64_t rows = dd_min64(dd_part_begin(tiles, rp + 1, row_parts) * kn->mr, m) - row0;
-    const int64_t col0 = dd_part_begin(strips, cp, col_parts) * STRIP;
-    const int64_t col_end = dd_min64(dd_part_begin(strips, cp + 1, col_parts) * STRIP, w->n);
+  const int64_t tiles = dd_pieces(m, kn->mr);
+  const grid g = grid_of(c, w, tiles, m);
+  const int64_t units = dd_pieces(w->n, g.unit);
+  DD_FOR(c, task, g.row_parts * g.col_parts) {
+    const int64_t rp = task / g.col_parts, cp = task % g.col_parts;
+    const int64_t row0 = dd_part_begin(tiles, rp, g.row_parts) * kn->mr;
+    const int64_t rows = dd_min64(dd_part_begin(tiles, rp + 1, g.row_parts) * kn->mr, m) - row0;
+    const int64_t col0 = dd_part_begin(units, cp, g.col_parts) * g.unit;
+    const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, g.col_parts) * g.unit, w->n);
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
       const int64_t kc = dd_min64(kn->kc, w->k - k0);
       kn->pack_a(c->scratch, rows, kc, x + row0 * ldx + k0, ldx, 1);
       for (int64_t col = col0; col < col_end; col += STRIP) {
-        const int64_t cols = dd_min64(STRIP, col_end - col);
-        kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col), out + row0 * w->n + col, w->n,
-                 k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+        const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
+        float *at = out + row0 * w->n + col;
+        if (w->data)
+          kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col), at, w->n,
+                   k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+        else fresh_strip(c, w, at, rows, k0, kc, col, cols, last ? k0 + kc : k0, last ? col0 : col + cols);
         if (e && k0 + kc == w->k) e->fn(kn, e, out, w->n, row0, rows, col, cols);
       }
     }
