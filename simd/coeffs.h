@@ -13,31 +13,33 @@
 #define DD_LN2_LO 0x1.7f7d1cp-20f
 #define DD_EXP_MAX 0x1.62e42ep+6f /* above: +inf */
 #define DD_EXP_MIN -0x1.a00000p+6f /* -104: below: +0 */
+#define DD_EXP_LOW -0x1.5d589ep+6f /* below: e^x < 2^-126 */
 #define DD_ROUND_MAGIC 0x1.8p+23f
 
-/* Upper normal tail: 1 - Phi(a) = e^(-a^2/2) t Q(t), t = 1/(1 + DD_CDF_A a), a >= 0; Q of degree 9, relative error of
- * the fit 2^-26.9 on 0 <= a <= 14 (beyond, the tail underflows). */
-#define DD_CDF_A 0x1.21a186p-2f
-#define DD_CDF_Q0 0x1.ce3f6ep-4f
-#define DD_CDF_Q1 0x1.ccb3a8p-4f
-#define DD_CDF_Q2 0x1.b82772p-4f
-#define DD_CDF_Q3 0x1.0995cap-4f
-#define DD_CDF_Q4 0x1.169806p-3f
-#define DD_CDF_Q5 -0x1.233004p-3f
-#define DD_CDF_Q6 0x1.1848d2p-2f
-#define DD_CDF_Q7 -0x1.fec772p-3f
-#define DD_CDF_Q8 0x1.958714p-4f
-#define DD_CDF_Q9 -0x1.e4de50p-7f
-
-/* Centre: Phi(x) = 1/2 + x R(x^2), |x| < 1; R of degree 5, relative error of the fit 2^-30.3. There 1 - tail would carry
- * the rounding of t into every digit. */
-#define DD_CDF_R0 0x1.988454p-2f
-#define DD_CDF_R1 -0x1.105832p-4f
-#define DD_CDF_R2 0x1.46ce4cp-7f
-#define DD_CDF_R3 -0x1.36fd42p-10f
-#define DD_CDF_R4 0x1.dbff10p-14f
-#define DD_CDF_R5 -0x1.00d526p-17f
-#define DD_INV_SQRT_2PI 0x1.988454p-2f
+/* GELU: erf(|x|/sqrt 2) = 1 - r^3, r = 1 + DD_GELU_R1 b + .. + DD_GELU_R11 b^11 with b = |x|/2; error of the fit
+ * 0.27 * 2^-24 in (1 + erf)/2. r falls to 0 (6e-9 with rounding) at DD_GELU_END, and 1 - r^3 to 1. */
+#define DD_GELU_R1 -0x1.105822p-1f
+#define DD_GELU_R2 -0x1.21bf10p-2f
+#define DD_GELU_R3 0x1.a964a2p-4f
+#define DD_GELU_R4 0x1.c3b944p-4f
+#define DD_GELU_R5 -0x1.8722cap-6f
+#define DD_GELU_R6 -0x1.a2fa08p-6f
+#define DD_GELU_R7 0x1.2c8510p-10f
+#define DD_GELU_R8 0x1.4bbef8p-7f
+#define DD_GELU_R9 -0x1.47dc16p-8f
+#define DD_GELU_R10 0x1.0443dep-10f
+#define DD_GELU_R11 -0x1.3975d2p-14f
+#define DD_GELU_END 0x1.82da1ep+1f
+/* 2|x| pdf(x) = b r^3 s with s = DD_GELU_S0 + .. + DD_GELU_S8 b^8; error of the fit 0.8 * 2^-24 in half of it. */
+#define DD_GELU_S0 0x1.9884dap+0f
+#define DD_GELU_S1 0x1.45ebc6p+1f
+#define DD_GELU_S2 0x1.bf87dcp-1f
+#define DD_GELU_S3 -0x1.425f7cp-2f
+#define DD_GELU_S4 0x1.d5ff34p-7f
+#define DD_GELU_S5 0x1.ca873ep-5f
+#define DD_GELU_S6 -0x1.0d63acp-5f
+#define DD_GELU_S7 0x1.19ffacp-7f
+#define DD_GELU_S8 -0x1.dbf6dap-11f
 
 #define DD_LN_EPS 0x1.4f8b58p-17f /* 1e-5 */
 #define DD_NAN_BITS 0x7fc00000u

@@ -65,55 +65,36 @@ static float exp1(float x) {
   return p * bits_to_float((uint32_t)(h + 127) << 23) * bits_to_float((uint32_t)(i - h + 127) << 23);
 }
 
-static float cdf1(float x, float *e) {
-  float a = fabsf(x);
-  if (a > 16.f) a = 16.f;
-  const float s = a * a, low = fmaf(a, a, 0.f - s);
-  float g = exp1(s * -0.5f);
-  g = fmaf(low * -0.5f, g, g);
-  const float t = 1.f / fmaf(DD_CDF_A, a, 1.f);
-  float q = DD_CDF_Q9;
-  q = fmaf(q, t, DD_CDF_Q8);
-  q = fmaf(q, t, DD_CDF_Q7);
-  q = fmaf(q, t, DD_CDF_Q6);
-  q = fmaf(q, t, DD_CDF_Q5);
-  q = fmaf(q, t, DD_CDF_Q4);
-  q = fmaf(q, t, DD_CDF_Q3);
-  q = fmaf(q, t, DD_CDF_Q2);
-  q = fmaf(q, t, DD_CDF_Q1);
-  q = fmaf(q, t, DD_CDF_Q0);
-  const float tail = g * (t * q);
-  *e = g;
-  if (a < 1.f) {
-    float r = DD_CDF_R5;
-    r = fmaf(r, s, DD_CDF_R4);
-    r = fmaf(r, s, DD_CDF_R3);
-    r = fmaf(r, s, DD_CDF_R2);
-    r = fmaf(r, s, DD_CDF_R1);
-    r = fmaf(r, s, DD_CDF_R0);
-    return fmaf(x, r, 0.5f);
-  }
-  return x < 0 ? tail : 1.f - tail;
-}
+/* exp1 of x <= 0, cut off where results would be subnormal. */
+static float exp_low1(float x) { return x < DD_EXP_LOW ? 0.f : exp1(x); }
 
 static void k_exp(float *dst, const float *src, int64_t n) {
   for (int64_t i = 0; i < n; i++) dst[i] = exp1(src[i]);
 }
 
+static float horner(const float *c, int degree, float x) {
+  float p = c[degree];
+  while (degree-- > 0) p = fmaf(p, x, c[degree]);
+  return p;
+}
+static void gelu1(float x, float *y, float *slope) {
+  static const float r_of[] = {1.f,         DD_GELU_R1, DD_GELU_R2, DD_GELU_R3, DD_GELU_R4,  DD_GELU_R5,
+                               DD_GELU_R6,  DD_GELU_R7, DD_GELU_R8, DD_GELU_R9, DD_GELU_R10, DD_GELU_R11},
+                     s_of[] = {DD_GELU_S0, DD_GELU_S1, DD_GELU_S2, DD_GELU_S3, DD_GELU_S4,
+                               DD_GELU_S5, DD_GELU_S6, DD_GELU_S7, DD_GELU_S8};
+  const float half = 0.5f * x, b = fabsf(half) > DD_GELU_END ? DD_GELU_END : fabsf(half);
+  const float r = horner(r_of, 11, b), erf = fmaf(-(r * r), r, 1.f), g = fmaf(fabsf(half), erf, half);
+  *y = g != g ? bits_to_float(DD_NAN_BITS) : g;
+  *slope = fmaf(copysignf(0.5f, x), fmaf(b, r * r * r * horner(s_of, 8, b), erf), 0.5f);
+}
+
 static void k_gelu(float *y, const float *x, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    float e, r = x[i] * cdf1(x[i], &e);
-    y[i] = r != r ? bits_to_float(DD_NAN_BITS) : r;
-  }
+  float slope;
+  for (int64_t i = 0; i < n; i++) gelu1(x[i], y + i, &slope);
 }
 
 static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
-  for (int64_t i = 0; i < n; i++) {
-    const float v = x[i];
-    float e, cdf = cdf1(v, &e);
-    k_gelu(y + i, &v, 1);
-    d[i] = fmaf(v * e, DD_INV_SQRT_2PI, cdf);
-  }
+  for (int64_t i = 0; i < n; i++) gelu1(x[i], y + i, d + i);
 }
 
 static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
@@ -252,13 +233,13 @@ static float row_max(const float *s, int64_t n) {
 static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
   float sum[64] = {0};
   *max = row_max(s, n);
-  for (int64_t c = 0; c < n; c++) sum[c % 64] += s[c] = exp1((s[c] - *max) * scale);
+  for (int64_t c = 0; c < n; c++) sum[c % 64] += s[c] = exp_low1((s[c] - *max) * scale);
   *inv_sum = 1.f / fold64(sum);
   for (int64_t c = 0; c < n_pad; c++) s[c] = c < n ? s[c] * *inv_sum : 0.f;
 }
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
-  for (int64_t c = 0; c < n_pad; c++) s[c] = c < n ? exp1((s[c] - max) * scale) * inv_sum : 0.f;
+  for (int64_t c = 0; c < n_pad; c++) s[c] = c < n ? exp_low1((s[c] - max) * scale) * inv_sum : 0.f;
 }
 
 static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
@@ -271,11 +252,11 @@ static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_p
 static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
   float s[64] = {0};
   *max = row_max(l, v);
-  for (int64_t c = 0; c < v; c++) s[c % 64] += exp1((l[c] - *max) * 1.f);
+  for (int64_t c = 0; c < v; c++) s[c % 64] += exp_low1((l[c] - *max) * 1.f);
   *sum = fold64(s);
   if (!(g > 0)) return;
   for (int64_t c = 0; c < v; c++) {
-    const float p = exp1(l[c] - *max) * (1.f / *sum);
+    const float p = exp_low1(l[c] - *max) * (1.f / *sum);
     l[c] = c == target ? (p - 1.f) * g : p * g;
   }
 }
@@ -290,8 +271,9 @@ static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, con
 }
 
 static double k_sumsq(const float *x, int64_t n) {
-  double l[16] = {0};
-  for (int64_t c = 0; c < n; c++) l[c % 16] += (double)x[c] * (double)x[c];
+  double l[64] = {0};
+  for (int64_t c = 0; c < n; c++) l[c % 64] += (double)x[c] * (double)x[c];
+  for (int i = 0; i < 16; i++) l[i] = (l[i] + l[16 + i]) + (l[32 + i] + l[48 + i]);
   for (int half = 8; half; half /= 2)
     for (int i = 0; i < half; i++) l[i] += l[i + half];
   return l[0];

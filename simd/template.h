@@ -1,6 +1,6 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
- * v16_scale2(y, n) = y * 2^n with one rounding, v16_sum and v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles),
+ * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (the same where no result is subnormal), v16_sum and v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles),
  * v16_keep, v16_philox, v16_first(x, n, y): lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
@@ -36,23 +36,22 @@ static void k_exp(float *dst, const float *src, int64_t n) {
   EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n);
 }
 
+VI void gelu_block(float *y, const float *x, int64_t c, int64_t n) {
+  const v16 r = v16_gelu(ld(x, c, n)).y;
+  st(y, v16_select_nan(r, v16_nan(), r), c, n);
+}
 static void k_gelu(float *y, const float *x, int64_t n) {
-  EACH(c, n) {
-    v16 v = ld(x, c, n), cdf, e;
-    v16_cdf(v, &cdf, &e);
-    v16 r = v16_mul(v, cdf);
-    st(y, v16_select_nan(r, v16_nan(), r), c, n);
-  }
+  EACH(c, n) gelu_block(y, x, c, n);
 }
 
+VI void gelu_slope_block(float *y, float *d, const float *x, int64_t c, int64_t n) {
+  const v16 v = ld(x, c, n);
+  const gelu_parts g = v16_gelu(v);
+  st(y, v16_select_nan(g.y, v16_nan(), g.y), c, n);
+  st(d, v16_gelu_slope(v, g), c, n);
+}
 static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
-  EACH(c, n) {
-    v16 v = ld(x, c, n), cdf, e;
-    v16_cdf(v, &cdf, &e);
-    v16 r = v16_mul(v, cdf);
-    st(y, v16_select_nan(r, v16_nan(), r), c, n);
-    st(d, v16_fma(v16_mul(v, e), v16_set(DD_INV_SQRT_2PI), cdf), c, n);
-  }
+  EACH(c, n) gelu_slope_block(y, d, x, c, n);
 }
 
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {
@@ -231,11 +230,11 @@ static float row_exp(float *s, int64_t n, float scale, float max) {
   float sum;
 #define ADD_EXP(a, c)                                                                                                  \
   if (n - (c) >= 16) {                                                                                                 \
-    v16 e_ = v16_exp(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                       \
+    v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                       \
     v16_store(s + (c), e_);                                                                                            \
     a = v16_add(a, e_);                                                                                                \
   } else {                                                                                                             \
-    v16_store_n(s + (c), v16_exp(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                      \
+    v16_store_n(s + (c), v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                      \
     a = v16_add(a, v16_load_n(s + (c), n - (c)));                                                                      \
   }
   SUM64(sum, n, ADD_EXP);
@@ -252,7 +251,7 @@ static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *ma
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
   const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
-  EACH(c, n) st(s, v16_mul(v16_exp(v16_mul(v16_sub(ld(s, c, n), m), k)), i), c, n);
+  EACH(c, n) st(s, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, n), m), k)), i), c, n);
   pad(s, n, n_pad);
 }
 
@@ -270,7 +269,7 @@ static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, flo
   if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
     const v16 m = v16_set(*max);
     float s;
-#define ADD_COPY(a, c) a = v16_add(a, present(v16_exp(v16_sub(ld(l, c, v), m)), v - (c)));
+#define ADD_COPY(a, c) a = v16_add(a, present(v16_exp_low(v16_sub(ld(l, c, v), m)), v - (c)));
     SUM64(s, v, ADD_COPY);
     *sum = s;
     return;
@@ -298,9 +297,19 @@ static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, con
 }
 
 static double k_sumsq(const float *x, int64_t n) {
-  d16 s = d16_zero();
-  EACH(c, n) s = d16_add_square(s, ld(x, c, n));
-  return d16_sum(s);
+  d16 s0 = d16_zero(), s1 = s0, s2 = s0, s3 = s0;
+  int64_t c = 0;
+  for (; c + 64 <= n; c += 64) {
+    s0 = d16_add_square(s0, v16_load(x + c));
+    s1 = d16_add_square(s1, v16_load(x + c + 16));
+    s2 = d16_add_square(s2, v16_load(x + c + 32));
+    s3 = d16_add_square(s3, v16_load(x + c + 48));
+  }
+  if (c < n) s0 = d16_add_square(s0, ld(x, c, n));
+  if (c + 16 < n) s1 = d16_add_square(s1, ld(x, c + 16, n));
+  if (c + 32 < n) s2 = d16_add_square(s2, ld(x, c + 32, n));
+  if (c + 48 < n) s3 = d16_add_square(s3, ld(x, c + 48, n));
+  return d16_sum(d16_add(d16_add(s0, s1), d16_add(s2, s3)));
 }
 
 #include "gemv.h"

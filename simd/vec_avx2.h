@@ -68,6 +68,23 @@ VI __m256 v8_scale2(__m256 y, __m256 n) {
   return _mm256_mul_ps(y, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(g, k), 23)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return (v16){v8_scale2(y.a, n.a), v8_scale2(y.b, n.b)}; }
+/* y * 2^n for n <= 0 and a normal result; the low bits of `shifted`, n + 1.5 * 2^23, are those of n. */
+VI __m256 v8_scale_normal(__m256 y, __m256 shifted) {
+  const __m256i e = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
+  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), e));
+}
+VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
+  (void)n;
+  return V2(v8_scale_normal, y, shifted);
+}
+VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
+  return (v16){_mm256_andnot_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_LT_OQ), y.a),
+               _mm256_andnot_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_LT_OQ), y.b)};
+}
+VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
+  const __m256 m = _mm256_set1_ps(-0.f);
+  return (v16){_mm256_or_ps(size.a, _mm256_and_ps(sign.a, m)), _mm256_or_ps(size.b, _mm256_and_ps(sign.b, m))};
+}
 VI float v4_sum(__m128 s) {
   s = _mm_add_ps(s, _mm_movehl_ps(s, s));
   return _mm_cvtss_f32(_mm_add_ss(s, _mm_shuffle_ps(s, s, 1)));
@@ -93,6 +110,9 @@ VI __m256d d4_sq(__m256d s, __m128 x) {
 VI d16 d16_add_square(d16 s, v16 x) {
   return (d16){d4_sq(s.a, _mm256_castps256_ps128(x.a)), d4_sq(s.b, _mm256_extractf128_ps(x.a, 1)),
                d4_sq(s.c, _mm256_castps256_ps128(x.b)), d4_sq(s.d, _mm256_extractf128_ps(x.b, 1))};
+}
+VI d16 d16_add(d16 x, d16 y) {
+  return (d16){_mm256_add_pd(x.a, y.a), _mm256_add_pd(x.b, y.b), _mm256_add_pd(x.c, y.c), _mm256_add_pd(x.d, y.d)};
 }
 VI double d16_sum(d16 s) {
   __m256d t = _mm256_add_pd(_mm256_add_pd(s.a, s.c), _mm256_add_pd(s.b, s.d));

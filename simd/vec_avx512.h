@@ -44,6 +44,18 @@ VI v16 v16_abs(v16 x) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return _mm512_scalef_ps(y, n); } /* one rounding, as the other tiers' two products */
+VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
+  (void)shifted; /* the other tiers add its low bits to the exponent */
+  return _mm512_scalef_ps(y, n);
+}
+VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
+  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), y);
+}
+VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
+  const __m512i m = _mm512_set1_epi32(INT32_MIN);
+  return _mm512_castsi512_ps(
+      _mm512_or_si512(_mm512_castps_si512(size), _mm512_and_si512(_mm512_castps_si512(sign), m)));
+}
 VI __m256 v16_low(v16 x) { return _mm512_castps512_ps256(x); }
 VI __m256 v16_high(v16 x) { return _mm512_extractf32x8_ps(x, 1); }
 VI float v16_sum(v16 x) {
@@ -63,6 +75,7 @@ VI d16 d16_add_square(d16 s, v16 x) {
   __m512d lo = _mm512_cvtps_pd(v16_low(x)), hi = _mm512_cvtps_pd(v16_high(x));
   return (d16){_mm512_fmadd_pd(lo, lo, s.a), _mm512_fmadd_pd(hi, hi, s.b)};
 }
+VI d16 d16_add(d16 x, d16 y) { return (d16){_mm512_add_pd(x.a, y.a), _mm512_add_pd(x.b, y.b)}; }
 VI double d16_sum(d16 s) {
   double l[8];
   _mm512_storeu_pd(l, _mm512_add_pd(s.a, s.b));

@@ -56,6 +56,18 @@ VI float32x4_t v4_scale2(float32x4_t y, float32x4_t n) {
   return vmulq_f32(y, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(g, k), 23)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return VMAP(v4_scale2(y.q[i], n.q[i])); }
+/* y * 2^n for n <= 0 and a normal result; the low bits of `shifted`, n + 1.5 * 2^23, are those of n. */
+VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
+  (void)n;
+  return VMAP(vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(y.q[i]),
+                                              vshlq_n_s32(vreinterpretq_s32_f32(shifted.q[i]), 23))));
+}
+VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
+  return VMAP(vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(y.q[i]), vcltq_f32(x.q[i], limit.q[i]))));
+}
+VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
+  return VMAP(vbslq_f32(vdupq_n_u32(0x80000000u), sign.q[i], size.q[i]));
+}
 VI float v16_sum(v16 x) {
   float32x4_t s = vaddq_f32(vaddq_f32(x.q[0], x.q[2]), vaddq_f32(x.q[1], x.q[3]));
   float32x2_t t = vadd_f32(vget_low_f32(s), vget_high_f32(s));
@@ -80,6 +92,10 @@ VI d16 d16_add_square(d16 s, v16 x) {
     s.q[2 * i + 1] = vfmaq_f64(s.q[2 * i + 1], hi, hi);
   }
   return s;
+}
+VI d16 d16_add(d16 x, d16 y) {
+  for (int i = 0; i < 8; i++) x.q[i] = vaddq_f64(x.q[i], y.q[i]);
+  return x;
 }
 VI double d16_sum(d16 s) {
   for (int h = 4; h; h /= 2)
