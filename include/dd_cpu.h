@@ -42,7 +42,7 @@ extern "C" {
 /** Version of this header; dd_version() is that of the library. */
 #define DD_VERSION_STRING "0.1.0"
 /** Raised whenever an order of operations or a polynomial changes, that is whenever fingerprints may change. */
-#define DD_NUMERICS_VERSION 1
+#define DD_NUMERICS_VERSION 2
 
 /** Result of a call, and exit code of the program. */
 typedef enum dd_status {

@@ -17,7 +17,7 @@
 #define DD_ROUND_MAGIC 0x1.8p+23f
 
 /* GELU: erf(|x|/sqrt 2) = 1 - r^3, r = 1 + DD_GELU_R1 b + .. + DD_GELU_R11 b^11 with b = |x|/2; error of the fit
- * 0.27 * 2^-24 in (1 + erf)/2. r falls to 0 (6e-9 with rounding) at DD_GELU_END, and 1 - r^3 to 1. */
+ * 0.25 * 2^-24 in (1 + erf)/2. r falls to 0 (1e-9 with rounding) at DD_GELU_END, and 1 - r^3 to 1. */
 #define DD_GELU_R1 -0x1.105822p-1f
 #define DD_GELU_R2 -0x1.21bf10p-2f
 #define DD_GELU_R3 0x1.a964a2p-4f

@@ -79,9 +79,10 @@ enum { DD_GEMV_PANEL = 64 };
                          int64_t ldc, dd_gemm_mode mode))                                                              \
   /* dst[i] = e^src[i]; in place. <= 1.02 ulp (see vmath.h). */                                                        \
   X(void, exp, (float *dst, const float *src, int64_t n))                                                              \
-  /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1); in place. */                          \
+  /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1), errors as in vmath.h: +0 far below 0,  \
+   * x far above; NaN and -inf give 0x7fc00000; in place. */                                                           \
   X(void, gelu, (float *y, const float *x, int64_t n))                                                                 \
-  /* The same y, and d[i] = d/dx gelu(x[i]) for the way back; y or d may be x. */                                      \
+  /* The same y, and d[i] = d/dx gelu(x[i]) for the way back, 0 and 1 far from 0; y or d may be x. */                  \
   X(void, gelu_slope, (float *y, float *d, const float *x, int64_t n))                                                 \
   /* dst[i] = a[i] + b[i]; in place. */                                                                                \
   X(void, add, (float *dst, const float *a, const float *b, int64_t n))                                                \
@@ -106,7 +107,8 @@ enum { DD_GEMV_PANEL = 64 };
   /* dw[c] = fma(dy, xhat, dw[c]); db[c] = db[c] + dy (db may be NULL): one row of the parameter gradients. */         \
   X(void, layernorm_dparam, (float *dw, float *db, const float *dy, const float *x, float mean, float rstd, int64_t n))\
   /* In place: s[i] = exp((s[i]-max)*scale) * (1/sum) for i < n, +0 for n <= i < n_pad. max over i < n; sum 64 lanes   \
-   * of the exponentials; *max and *inv_sum are for softmax_again. n >= 1. */                                          \
+   * of the exponentials; *max and *inv_sum are for softmax_again. n >= 1, scale > 0. Here and in xent exp(x), x <= 0,  \
+   * has the bits of the kernel `exp`, but is +0 where that would be below 2^-126. */                                  \
   X(void, softmax, (float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum))                      \
   /* The same result from the saved max and inv_sum. */                                                                \
   X(void, softmax_again, (float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum))                  \
@@ -117,7 +119,7 @@ enum { DD_GEMV_PANEL = 64 };
   X(void, xent, (float *l, int64_t v, int64_t target, float g, float *max, float *sum))                                \
   /* One AdamW update of n parameters: see dd_adamw. */                                                                \
   X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
-  /* Sum of squares in double: 16 lanes, folded 16 -> 8 -> 4 -> 2 -> 1. */                                             \
+  /* Sum of squares in double, 64 lanes. */                                                                            \
   X(double, sumsq, (const float *x, int64_t n))                                                                        \
   /* For generation: m short products with one panel of n outputs, 1 <= n <= 64, whose weights lie side by side for      \
    * each k. out[r*ldo + j] = chain from +0 over k < kk, increasing, of x[r*ldx + k] * w(k, j), r < m, j < n. Of each    \

@@ -36,22 +36,34 @@ static void k_exp(float *dst, const float *src, int64_t n) {
   EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n);
 }
 
-VI void gelu_block(float *y, const float *x, int64_t c, int64_t n) {
-  const v16 r = v16_gelu(ld(x, c, n)).y;
-  st(y, v16_select_nan(r, v16_nan(), r), c, n);
+VI void gelu_blocks(int blocks, float *y, const float *x, int64_t c, int64_t n) {
+  v16 v[GELU_BLOCKS];
+  gelu_parts g[GELU_BLOCKS];
+  for (int u = 0; u < blocks; u++) v[u] = ld(x, c + 16 * u, n);
+  v16_gelu_parts(blocks, g, v);
+  for (int u = 0; u < blocks; u++) st(y, v16_gelu(&g[u]), c + 16 * u, n);
 }
 static void k_gelu(float *y, const float *x, int64_t n) {
-  EACH(c, n) gelu_block(y, x, c, n);
+  int64_t c = 0;
+  for (; c + 16 * GELU_BLOCKS <= n; c += 16 * GELU_BLOCKS) gelu_blocks(GELU_BLOCKS, y, x, c, n);
+  for (; c < n; c += 16) gelu_blocks(1, y, x, c, n);
 }
 
-VI void gelu_slope_block(float *y, float *d, const float *x, int64_t c, int64_t n) {
-  const v16 v = ld(x, c, n);
-  const gelu_parts g = v16_gelu(v);
-  st(y, v16_select_nan(g.y, v16_nan(), g.y), c, n);
-  st(d, v16_gelu_slope(v, g), c, n);
+VI void gelu_slope_blocks(int blocks, float *y, float *d, const float *x, int64_t c, int64_t n) {
+  v16 v[GELU_BLOCKS], s[GELU_BLOCKS];
+  gelu_parts g[GELU_BLOCKS];
+  for (int u = 0; u < blocks; u++) v[u] = ld(x, c + 16 * u, n);
+  v16_gelu_parts(blocks, g, v);
+  v16_gelu_slope(blocks, s, g, v);
+  for (int u = 0; u < blocks; u++) {
+    st(y, v16_gelu(&g[u]), c + 16 * u, n);
+    st(d, s[u], c + 16 * u, n);
+  }
 }
 static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
-  EACH(c, n) gelu_slope_block(y, d, x, c, n);
+  int64_t c = 0;
+  for (; c + 16 * GELU_SLOPE_BLOCKS <= n; c += 16 * GELU_SLOPE_BLOCKS) gelu_slope_blocks(GELU_SLOPE_BLOCKS, y, d, x, c, n);
+  for (; c < n; c += 16) gelu_slope_blocks(1, y, d, x, c, n);
 }
 
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {

@@ -70,7 +70,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
 #define ZERO "0000000000000000"
 static const fuzz_seed seeds[] = {
     {"{\"format\":\"dd-cpu checkpoint "
-     "1\",\"numerics_version\":\"1\",\"fingerprint\":\"00112233445566778899aabbccddeeff\","
+     "1\",\"numerics_version\":\"2\",\"fingerprint\":\"00112233445566778899aabbccddeeff\","
      "\"n_layer\":\"1\",\"n_head\":\"2\",\"n_embd\":\"8\",\"block_size\":\"4\",\"vocab_size\":\"3\",\"bias\":\"0\","
      "\"train_loss\":\"" ZERO "\",\"val_loss\":\"" ZERO "\",\"best_val_loss\":\"" ZERO "\",\"schedule_p\":\"" ZERO "\","
      "\"schedule_best\":\"" ZERO "\",\"schedule_prev\":\"" ZERO "\",\"elapsed_s\":\"" ZERO

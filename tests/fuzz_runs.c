@@ -65,7 +65,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size) {
   "\"improved\":true,\"dropout\":0.1,\"fingerprint\":\"00112233445566778899aabbccddeeff\",\"seconds\":1,\"elapsed_"    \
   "s\":1}\n"
 #define CONFIG                                                                                                         \
-  "{\"program\":\"dd-cpu\",\"version\":\"0.1.0\",\"numerics_version\":1,\"settings\":{\"n_layer\":2,"                  \
+  "{\"program\":\"dd-cpu\",\"version\":\"0.1.0\",\"numerics_version\":2,\"settings\":{\"n_layer\":2,"                  \
   "\"max_iters\":2,\"eval_interval\":2,\"schedule\":\"linear\",\"seed\":\"1\"},\"data\":{\"name\":\"t\",\"hash\":"     \
   "\"ab\"},"                                                                                                           \
   "\"machine\":{\"cpu\":\"x\",\"tier\":\"scalar\",\"threads\":1}}"
@@ -73,7 +73,7 @@ static const fuzz_seed seeds[] = {
     {EVAL("0") STEP("0") STEP("1") EVAL("2") STEP("2") "\n%%\n" CONFIG "\n%%\nckpt-0000002.safetensors\n", 0},
     {"{\"type\":\"config\"}\n" EVAL("0") STEP("0") "{\"type\":\"diverged\",\"iter\":1}\n\n%%\n" CONFIG "\n%%\nx", 0},
     {EVAL("0") STEP("0") EVAL("2")
-         STEP("2") "\n%%\n" CONFIG "\n%%\n{\"program\":\"dd-cpu\",\"numerics_version\":1,\"commands\":[\"dd-cpu "
+         STEP("2") "\n%%\n" CONFIG "\n%%\n{\"program\":\"dd-cpu\",\"numerics_version\":2,\"commands\":[\"dd-cpu "
                                    "compare\"],\"baseline\":\"\","
                    "\"settings\":{\"n_layer\":2,\"max_iters\":2},\"schedules\":[\"linear\"],\"seeds\":[\"1\",\"2\"],"
                    "\"grid\":[],\"cells\":["

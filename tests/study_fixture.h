@@ -70,7 +70,7 @@ static void make_run(const fake *f) {
   size_t n = 0;
   make_dirs(f->dir);
   json_t *config = json_pack("{s:s, s:s, s:i, s:o, s:{s:s, s:s}, s:{s:s, s:s, s:i}}", "program", "dd-cpu", "version",
-                             "0.1.0", "numerics_version", 1, "settings", fake_settings(f), "data", "name",
+                             "0.1.0", "numerics_version", DD_NUMERICS_VERSION, "settings", fake_settings(f), "data", "name",
                              "/texts/plays", "hash", f->hash ? f->hash : "0123456789abcdef0123456789abcdef", "machine",
                              "cpu", "A CPU", "tier", "scalar", "threads", 2);
   assert_non_null(config);

@@ -201,7 +201,7 @@ static void test_plans(void **state) {
                                         "[]",
                                         "{\"settings\": 1}",
                                         "{\"settings\": {}, \"numerics_version\": 0}",
-                                        "{\"settings\": {}, \"numerics_version\": 1, \"cells\": 3}"};
+                                        "{\"settings\": {}, \"numerics_version\": 2, \"cells\": 3}"};
   char path[128];
   snprintf(path, sizeof path, "%s/compare.json", dir);
   for (size_t i = 0; i < sizeof damaged / sizeof *damaged; i++) {
