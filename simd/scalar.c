@@ -78,8 +78,8 @@ static float horner(const float *c, int degree, float x) {
   return p;
 }
 static void gelu1(float x, float *y, float *slope) {
-  static const float r_of[] = {1.f,         DD_GELU_R1, DD_GELU_R2, DD_GELU_R3, DD_GELU_R4,  DD_GELU_R5,
-                               DD_GELU_R6,  DD_GELU_R7, DD_GELU_R8, DD_GELU_R9, DD_GELU_R10, DD_GELU_R11},
+  static const float r_of[] = {1.f,        DD_GELU_R1, DD_GELU_R2, DD_GELU_R3, DD_GELU_R4,  DD_GELU_R5,
+                               DD_GELU_R6, DD_GELU_R7, DD_GELU_R8, DD_GELU_R9, DD_GELU_R10, DD_GELU_R11},
                      s_of[] = {DD_GELU_S0, DD_GELU_S1, DD_GELU_S2, DD_GELU_S3, DD_GELU_S4,
                                DD_GELU_S5, DD_GELU_S6, DD_GELU_S7, DD_GELU_S8};
   const float half = 0.5f * x, b = fabsf(half) > DD_GELU_END ? DD_GELU_END : fabsf(half);

@@ -1,7 +1,8 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
- * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (the same where no result is subnormal), v16_sum and v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles),
- * v16_keep, v16_philox, v16_first(x, n, y): lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
+ * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (for normal results), v16_sum and v16_hmax (fold 16 ->
+ * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, v16_philox, v16_first(x, n, y): lanes below n of x, the others of y;
+ * then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
 #include "vmath.h"
@@ -12,9 +13,7 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
   else v16_store_n(p + c, x, n - c);
 }
 /* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
-VI v16 present(v16 x, int64_t n) {
-  return n >= 16 ? x : v16_first(x, n, v16_set(0.f));
-}
+VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(0.f)); }
 #define EACH(c, n) for (int64_t c = 0; c < (n); c += 16)
 
 /* Row sums in 64 lanes: BODY(S, c) adds element block c to accumulator S; result in `out`. */
@@ -22,9 +21,7 @@ VI v16 present(v16 x, int64_t n) {
   do {                                                                                                                 \
     v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
     int64_t c_ = 0;                                                                                                    \
-    for (; c_ + 64 <= (n); c_ += 64) {                                                                                 \
-      BODY(s0_, c_) BODY(s1_, c_ + 16) BODY(s2_, c_ + 32) BODY(s3_, c_ + 48)                                           \
-    }                                                                                                                  \
+    for (; c_ + 64 <= (n); c_ += 64) { BODY(s0_, c_) BODY(s1_, c_ + 16) BODY(s2_, c_ + 32) BODY(s3_, c_ + 48) }        \
     if (c_ < (n)) { BODY(s0_, c_) }                                                                                    \
     if (c_ + 16 < (n)) { BODY(s1_, c_ + 16) }                                                                          \
     if (c_ + 32 < (n)) { BODY(s2_, c_ + 32) }                                                                          \
@@ -32,9 +29,7 @@ VI v16 present(v16 x, int64_t n) {
     out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
   } while (0)
 
-static void k_exp(float *dst, const float *src, int64_t n) {
-  EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n);
-}
+static void k_exp(float *dst, const float *src, int64_t n) { EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n); }
 
 VI void gelu_blocks(int blocks, float *y, const float *x, int64_t c, int64_t n) {
   v16 v[GELU_BLOCKS];
@@ -62,7 +57,8 @@ VI void gelu_slope_blocks(int blocks, float *y, float *d, const float *x, int64_
 }
 static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
   int64_t c = 0;
-  for (; c + 16 * GELU_SLOPE_BLOCKS <= n; c += 16 * GELU_SLOPE_BLOCKS) gelu_slope_blocks(GELU_SLOPE_BLOCKS, y, d, x, c, n);
+  for (; c + 16 * GELU_SLOPE_BLOCKS <= n; c += 16 * GELU_SLOPE_BLOCKS)
+    gelu_slope_blocks(GELU_SLOPE_BLOCKS, y, d, x, c, n);
   for (; c < n; c += 16) gelu_slope_blocks(1, y, d, x, c, n);
 }
 
@@ -134,8 +130,7 @@ static void k_dropout_pair(float *dst, const float *src, float *also, const dd_r
 static void k_dropout_add(float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
   if (!d->threshold) {
-    for (int64_t r = 0; r < g->rows; r++)
-      k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
+    for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(res + at);, {
@@ -242,11 +237,11 @@ static float row_exp(float *s, int64_t n, float scale, float max) {
   float sum;
 #define ADD_EXP(a, c)                                                                                                  \
   if (n - (c) >= 16) {                                                                                                 \
-    v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                       \
+    v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                   \
     v16_store(s + (c), e_);                                                                                            \
     a = v16_add(a, e_);                                                                                                \
   } else {                                                                                                             \
-    v16_store_n(s + (c), v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                      \
+    v16_store_n(s + (c), v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                  \
     a = v16_add(a, v16_load_n(s + (c), n - (c)));                                                                      \
   }
   SUM64(sum, n, ADD_EXP);
@@ -327,4 +322,5 @@ static double k_sumsq(const float *x, int64_t n) {
 #include "gemv.h"
 
 #define DD_ENTRY(ret, name, args) .name = k_##name,
-const dd_kernels DD_TIER_TABLE = {.tier = DD_TIER_NAME, .mr = TILE_MR, .nr = TILE_NR, .kc = TILE_KC, DD_KERNELS(DD_ENTRY)};
+const dd_kernels DD_TIER_TABLE = {
+    .tier = DD_TIER_NAME, .mr = TILE_MR, .nr = TILE_NR, .kc = TILE_KC, DD_KERNELS(DD_ENTRY)};

@@ -55,12 +55,14 @@ VI v16 v16_exp_low(v16 x) {
  *                   4.24 * 2^-24 relative for x >= -0.5 (x = -0x1.82cc5p-2)
  *   gelu_slope      3.32 * 2^-24 absolute (x = 0x1.851fdap+0)
  * Results for x <= -2 DD_GELU_END are +0 and 0, for x >= 2 DD_GELU_END x and 1. */
-enum { GELU_BLOCKS = 4, GELU_SLOPE_BLOCKS = 3 }; /* side by side; the slope needs more registers */
+/* Blocks side by side; the slope needs more registers. */
+enum { GELU_BLOCKS = 4, GELU_SLOPE_BLOCKS = 3 };
 typedef struct gelu_parts {
   v16 h, m, b; /* x/2, |x/2|, and that limited to DD_GELU_END */
   v16 q, r, w; /* r^2, r, 1 - r^3 */
 } gelu_parts;
-/* Blocks stand side by side, a few at a time: one alone is a chain of fifteen steps, each waiting for the one before. */
+/* Blocks stand side by side, a few at a time: one alone is a chain of fifteen steps, each waiting for the one before.
+ */
 #define EACH_BLOCK for (int u = 0; u < blocks; u++)
 VI void v16_gelu_parts(int blocks, gelu_parts *g, const v16 *x) {
   v16 p[GELU_BLOCKS];
@@ -71,9 +73,10 @@ VI void v16_gelu_parts(int blocks, gelu_parts *g, const v16 *x) {
     p[u] = v16_set(DD_GELU_R11);
   }
 #define NEXT(k) EACH_BLOCK p[u] = v16_fma(p[u], g[u].b, v16_set(DD_GELU_R##k));
-  NEXT(10) NEXT(9) NEXT(8) NEXT(7) NEXT(6) NEXT(5) NEXT(4) NEXT(3) NEXT(2) NEXT(1)
+  NEXT(10)
+  NEXT(9) NEXT(8) NEXT(7) NEXT(6) NEXT(5) NEXT(4) NEXT(3) NEXT(2) NEXT(1)
 #undef NEXT
-  EACH_BLOCK {
+      EACH_BLOCK {
     g[u].r = v16_fma(p[u], g[u].b, v16_set(1.f));
     g[u].q = v16_mul(g[u].r, g[u].r);
     g[u].w = v16_fnma(g[u].q, g[u].r, v16_set(1.f));
@@ -88,9 +91,10 @@ VI void v16_gelu_slope(int blocks, v16 *d, const gelu_parts *g, const v16 *x) {
   v16 s[GELU_BLOCKS];
   EACH_BLOCK s[u] = v16_set(DD_GELU_S8);
 #define NEXT(k) EACH_BLOCK s[u] = v16_fma(s[u], g[u].b, v16_set(DD_GELU_S##k));
-  NEXT(7) NEXT(6) NEXT(5) NEXT(4) NEXT(3) NEXT(2) NEXT(1) NEXT(0)
+  NEXT(7)
+  NEXT(6) NEXT(5) NEXT(4) NEXT(3) NEXT(2) NEXT(1) NEXT(0)
 #undef NEXT
-  EACH_BLOCK {
+      EACH_BLOCK {
     v16 z = v16_fma(g[u].b, v16_mul(v16_mul(g[u].q, g[u].r), s[u]), g[u].w);
     d[u] = v16_fma(v16_copysign(v16_set(0.5f), x[u]), z, v16_set(0.5f));
   }

@@ -7,11 +7,11 @@
 #include "coeffs.h"
 #include <math.h>
 
-#define EXP_ULP 1.02          /* any x */
-#define GELU_ABS 1.8        /* any x, of max(|x|, 1), in units of 2^-24 */
-#define GELU_REL 4.3        /* x >= -0.5, of |gelu|, in units of 2^-24 */
-#define GELU_TINY_ULP 1.0   /* |x| <= 2^-25 */
-#define GELU_SLOPE_ABS 3.4  /* any x, in units of 2^-24 */
+#define EXP_ULP 1.02       /* any x */
+#define GELU_ABS 1.8       /* any x, of max(|x|, 1), in units of 2^-24 */
+#define GELU_REL 4.3       /* x >= -0.5, of |gelu|, in units of 2^-24 */
+#define GELU_TINY_ULP 1.0  /* |x| <= 2^-25 */
+#define GELU_SLOPE_ABS 3.4 /* any x, in units of 2^-24 */
 
 /* ---- scanning the floats ----------------------------------------------------------------------------------- */
 
@@ -87,10 +87,10 @@ static void scan_all(scan *s) {
   const char *every = getenv("DD_EXHAUSTIVE"), *given = getenv("DD_STRIDE");
   const uint64_t stride = every && !strcmp(every, "1") ? 1 : given && atoi(given) > 0 ? (uint64_t)atoi(given) : 257;
   for (uint64_t u = 0; u <= UINT32_MAX; u += stride) scan_add(s, (uint32_t)u);
-  static const float points[] = {0.f,       0x1p-126f,  0x1p-24f, 0x1p-12f,    0.5f,       0.751791f,  1.f,
-                                 1.5f,      2.f,        12.9f,    13.2f,       14.0f,      14.4f,      16.f,
-                                 87.33655f, DD_EXP_MAX, 89.f,     -DD_EXP_MIN, -DD_EXP_LOW, 103.27893f, 103.97208f, 0x1p23f,
-                                 0x1p31f,   0x1p63f,    0x1p127f, INFINITY,    NAN};
+  static const float points[] = {0.f,       0x1p-126f,  0x1p-24f, 0x1p-12f,    0.5f,        0.751791f,  1.f,
+                                 1.5f,      2.f,        12.9f,    13.2f,       14.0f,       14.4f,      16.f,
+                                 87.33655f, DD_EXP_MAX, 89.f,     -DD_EXP_MIN, -DD_EXP_LOW, 103.27893f, 103.97208f,
+                                 0x1p23f,   0x1p31f,    0x1p63f,  0x1p127f,    INFINITY,    NAN};
   for (size_t i = 0; i < sizeof points / sizeof *points; i++) scan_near(s, points[i], 1500);
   for (int n = 0; n <= 151; n++) { /* where exp changes its power of two, and the middle between two such points */
     scan_near(s, (float)((n + 0.5) * M_LN2), 40);
@@ -104,9 +104,7 @@ static void scan_all(scan *s) {
 /* ---- exp, gelu --------------------------------------------------------------------------------------------- */
 
 static worst exp_worst = {.what = "exp, ulp"};
-static void run_exp(const dd_kernels *k, float *out, const float *in, int64_t n) {
-  k->exp(out, in, n);
-}
+static void run_exp(const dd_kernels *k, float *out, const float *in, int64_t n) { k->exp(out, in, n); }
 static void judge_exp(float x, float y) {
   if (isnan(x)) assert_int_equal(bits_of(y), DD_NAN_BITS);
   else note(&exp_worst, ulps(y, exp((double)x)), bits_of(x), y, exp((double)x));
@@ -118,21 +116,13 @@ static void test_exp(void **state) {
   require(&exp_worst, EXP_ULP);
 }
 
-static double phi_cdf(double x) {
-  return 0.5 * erfc(-x * M_SQRT1_2);
-}
-static double gelu_d(double x) {
-  return x * phi_cdf(x);
-}
-static double gelu_slope_d(double x) {
-  return phi_cdf(x) + x * 0.39894228040143267794 * exp(-0.5 * x * x);
-}
+static double phi_cdf(double x) { return 0.5 * erfc(-x * M_SQRT1_2); }
+static double gelu_d(double x) { return x * phi_cdf(x); }
+static double gelu_slope_d(double x) { return phi_cdf(x) + x * 0.39894228040143267794 * exp(-0.5 * x * x); }
 
-static worst gelu_abs = {.what = "gelu, of max(|x|, 1), 2^-24"}, gelu_rel = {.what = "gelu, x >= -0.5, relative, 2^-24"},
-             gelu_tiny = {.what = "gelu, |x| <= 2^-25, ulp"};
-static void run_gelu(const dd_kernels *k, float *out, const float *in, int64_t n) {
-  k->gelu(out, in, n);
-}
+static worst gelu_abs = {.what = "gelu, of max(|x|, 1), 2^-24"},
+             gelu_rel = {.what = "gelu, x >= -0.5, relative, 2^-24"}, gelu_tiny = {.what = "gelu, |x| <= 2^-25, ulp"};
+static void run_gelu(const dd_kernels *k, float *out, const float *in, int64_t n) { k->gelu(out, in, n); }
 static void judge_gelu(float x, float y) {
   if (isnan(x) || x == -INFINITY) { /* -inf * 0 */
     assert_int_equal(bits_of(y), DD_NAN_BITS);
