@@ -65,13 +65,13 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   return g;
 }
 
-/* Rows whose length is a multiple of 4 KB fall into one set of the first cache; then they are packed. So they are for a
- * last column that is alone: there lanes are rows. */
-static int rows_in_place(const dd_kernels *kn, int64_t ldx, int64_t n) { return ldx % 1024 && n % kn->nr != 1; }
-
-static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, int64_t n) {
+/* The left operand of a part with `cols` columns. Rows stay where they lie, but for three cases: those whose length is
+ * a multiple of 4 KB fall into one set of the first cache; a last column that is alone wants rows as lanes; and where
+ * weights are packed here too, many columns pass all rows. */
+static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w,
+                          int64_t cols) {
   const dd_kernels *kn = c->k;
-  if (rows_in_place(kn, ldx, n)) return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
+  if (w->data && ldx % 1024 && cols % kn->nr != 1) return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
   kn->pack_a(c->scratch, rows, kc, x, ldx, 1);
   return (dd_operand){.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
 }
@@ -117,7 +117,7 @@ static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd
     const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, g.col_parts) * g.unit, w->n);
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
       const int64_t kc = dd_min64(kn->kc, w->k - k0);
-      const dd_operand left = rows_of(c, x + row0 * ldx + k0, ldx, rows, kc, col_end - col0);
+      const dd_operand left = rows_of(c, x + row0 * ldx + k0, ldx, rows, kc, w, col_end - col0);
       for (int64_t col = col0; col < col_end; col += STRIP) {
         const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
         const strip s = {rows, k0, kc, col, cols, last ? k0 + kc : k0, last ? col0 : col + cols};
@@ -163,7 +163,8 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
-    const int in_place = ni % (kn->nr / 2) == 0 && (in <= DW_NARROW || no <= DW_SHORT);
+    /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
+    const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
