@@ -35,9 +35,9 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   for (int64_t i = 0; i < m; i++)
     for (int64_t j = 0; j < n; j++) {
       float *out = c + i * ldc + j, s = mode == DD_GEMM_CONTINUE ? *out : 0.f;
-      for (int64_t k = 0; k < kk; k++)
-        s = fmaf(a->data[i / MR * a->panel + k * a->step + i % MR], b->data[j / NR * b->panel + k * b->step + j % NR],
-                 s);
+      const float *x = a->data + i / MR * a->panel + i % MR * (a->lane ? a->lane : 1);
+      const float *y = b->data + j / NR * b->panel + j % NR;
+      for (int64_t k = 0; k < kk; k++) s = fmaf(x[k * (a->lane ? 1 : a->step)], y[k * b->step], s);
       *out = mode == DD_GEMM_ADD ? *out + s : s;
     }
 }

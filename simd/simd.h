@@ -24,10 +24,12 @@ typedef enum dd_gemm_mode {
 
 /** An operand of gemm_strided where it lies: lane r (row of A or column of B) of panel p at k is
  *  data[p*panel + k*step + r]. Packed: step MR or NR, panel that times kk. A row-major matrix whose rows are k: step =
- *  row stride, panel = MR or NR. */
+ *  row stride, panel = MR or NR. A row-major A whose rows are lanes: lane = row stride, panel = MR of them;
+ *  element data[p*panel + r*lane + k], step is not used. */
 typedef struct dd_operand {
   const float *data;
   int64_t step, panel;
+  int64_t lane;       /* of A; 0: lanes lie side by side */
   const float *next;  /* of B, a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
   int64_t next_step;  /* from one tile's share to the next one's */
   int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */

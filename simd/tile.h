@@ -22,18 +22,49 @@
 #define R12(X) R11(X) X(11)
 
 #define T2_ZERO(i) tv p##i = tv_zero(), q##i = tv_zero();
-#define T2_LOAD(i) p##i = tv_load(c + i * ldc), q##i = tv_load(c + i * ldc + TW);
+#define T2_LOAD(i) p##i = tv_load(C##i), q##i = tv_load(C##i + TW);
 #define T2_STEP(i)                                                                                                     \
   x = tv_bcast(a + i);                                                                                                 \
   p##i = tv_fma(x, y, p##i);                                                                                           \
   q##i = tv_fma(x, z, q##i);
-#define T2_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i), q##i = tv_add(tv_load(c + i * ldc + TW), q##i);
-#define T2_STORE(i) tv_store(c + i * ldc, p##i), tv_store(c + i * ldc + TW, q##i);
+#define T2_ADD(i) p##i = tv_add(tv_load(C##i), p##i), q##i = tv_add(tv_load(C##i + TW), q##i);
+#define T2_STORE(i) tv_store(C##i, p##i), tv_store(C##i + TW, q##i);
 #define T1_ZERO(i) tv p##i = tv_zero();
-#define T1_LOAD(i) p##i = tv_load(c + i * ldc);
+#define T1_LOAD(i) p##i = tv_load(C##i);
 #define T1_STEP(i) p##i = tv_fma(tv_bcast(a + i), y, p##i);
-#define T1_ADD(i) p##i = tv_add(tv_load(c + i * ldc), p##i);
-#define T1_STORE(i) tv_store(c + i * ldc, p##i);
+#define T1_ADD(i) p##i = tv_add(tv_load(C##i), p##i);
+#define T1_STORE(i) tv_store(C##i, p##i);
+
+/* Rows of A in place: every third has a pointer, the others are found from it by one register that holds the stride. */
+#define ROW0 a
+#define ROW1 (a + as)
+#define ROW2 (a + 2 * as)
+#define ROW3 a3
+#define ROW4 (a3 + as)
+#define ROW5 (a3 + 2 * as)
+#define ROW6 a6
+#define ROW7 (a6 + as)
+#define ROW8 (a6 + 2 * as)
+#define ROW9 a9
+#define ROW10 (a9 + as)
+#define ROW11 (a9 + 2 * as)
+#define C0 c
+#define C1 (c + ldc)
+#define C2 (c + 2 * ldc)
+#define C3 c3
+#define C4 (c3 + ldc)
+#define C5 (c3 + 2 * ldc)
+#define C6 c6
+#define C7 (c6 + ldc)
+#define C8 (c6 + 2 * ldc)
+#define C9 c9
+#define C10 (c9 + ldc)
+#define C11 (c9 + 2 * ldc)
+#define T2_ROW(i)                                                                                                      \
+  x = tv_bcast(ROW##i);                                                                                                \
+  p##i = tv_fma(x, y, p##i);                                                                                           \
+  q##i = tv_fma(x, z, q##i);
+#define T1_ROW(i) p##i = tv_fma(tv_bcast(ROW##i), y, p##i);
 
 /* What to fetch into the second cache while a tile runs: the rows of A that the next tile takes, and some of what the
  * caller needs next. Small tiles have no room for both in every k. */
@@ -48,68 +79,81 @@ typedef struct ahead {
   if (k & 1) __builtin_prefetch(fa, 0, 2), fa += 2 * as;                                                               \
   else __builtin_prefetch(fb, 0, 2), fb += 2 * f->step;
 #endif
+/* The same for rows in place: in sixteen k, a line of each row of the next tile. */
+enum { ROWS_AHEAD = (TILE_MR + 3) / 4 };
+#define T_AHEAD_ROWS                                                                                                   \
+  if (k % 4 == 0) {                                                                                                    \
+    const float *l_ = fa + (k / 4 % 4 * ROWS_AHEAD) * as + (k & ~(int64_t)15);                                         \
+    __builtin_prefetch(l_, 0, 2), __builtin_prefetch(l_ + as, 0, 2);                                                   \
+    if (ROWS_AHEAD > 2) __builtin_prefetch(l_ + 2 * as, 0, 2);                                                         \
+  }                                                                                                                    \
+  __builtin_prefetch(fb, 0, 2), fb += f->step;
 
 /* c is fetched while the products run: it is often in the second cache or beyond. */
-#define T_FETCH(i) __builtin_prefetch(c + i * ldc, 1);
-#define T2_FETCH(i) __builtin_prefetch(c + i * ldc, 1), __builtin_prefetch(c + i * ldc + TILE_NR - 1, 1);
-
-#define TILE_FN(mr, R)                                                                                                 \
-  static void tile_##mr##x2(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc, \
-                            dd_gemm_mode mode, const ahead *f) {                                                       \
-    const float *fa = f->a, *fb = f->b;                                                                                \
-    R(T2_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T2_LOAD) }                                                            \
-    else { R(T2_FETCH) }                                                                                               \
-    for (int64_t k = 0; k < kk; k++, a += as, b += bs) {                                                               \
-      tv x, y = tv_load(b), z = tv_load(b + TW);                                                                       \
-      T_AHEAD                                                                                                          \
-      R(T2_STEP)                                                                                                       \
-    }                                                                                                                  \
-    if (mode == DD_GEMM_ADD) { R(T2_ADD) }                                                                             \
-    R(T2_STORE)                                                                                                        \
-  }                                                                                                                    \
-  static void tile_##mr##x1(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc, \
-                            dd_gemm_mode mode, const ahead *f) {                                                       \
-    const float *fa = f->a, *fb = f->b;                                                                                \
-    R(T1_ZERO) if (mode == DD_GEMM_CONTINUE) { R(T1_LOAD) }                                                            \
-    else { R(T_FETCH) }                                                                                                \
-    (void)fa, (void)fb;                                                                                                \
-    for (int64_t k = 0; k < kk; k++, a += as, b += bs) {                                                               \
-      tv y = tv_load(b);                                                                                               \
-      R(T1_STEP)                                                                                                       \
-    }                                                                                                                  \
-    if (mode == DD_GEMM_ADD) { R(T1_ADD) }                                                                             \
-    R(T1_STORE)                                                                                                        \
-  }
-
-TILE_FN(1, R1) TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_FN(6, R6)
-#if TILE_MR > 6
-TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
-#endif
+#define T_FETCH(i) __builtin_prefetch(C##i, 1);
+#define T2_FETCH(i) __builtin_prefetch(C##i, 1), __builtin_prefetch(C##i + TILE_NR - 1, 1);
 
 typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode,
                      const ahead *);
-static tile_fn *const tile_of[TILE_MR][2] = {
-    {tile_1x1, tile_1x2}, {tile_2x1, tile_2x2}, {tile_3x1, tile_3x2},
-    {tile_4x1, tile_4x2}, {tile_5x1, tile_5x2}, {tile_6x1, tile_6x2},
+#define TILE_BODY(name, R, V, STEP, BEFORE, AHEAD, NEXT)                                                               \
+  static void name(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc,          \
+                   dd_gemm_mode mode, const ahead *f) {                                                                \
+    const float *fa = f->a, *fb = f->b;                                                                                \
+    float *c3 = c + 3 * ldc, *c6 = c + 6 * ldc, *c9 = c + 9 * ldc;                                                     \
+    BEFORE                                                                                                             \
+    R(V##_ZERO) if (mode == DD_GEMM_CONTINUE) { R(V##_LOAD) }                                                          \
+    else {R(V##_FETCH)}(void)fa, (void)fb;                                                                             \
+    for (int64_t k = 0; k < kk; k++, b += bs) { V##_B AHEAD R(STEP) NEXT }                                             \
+    __asm__("" : "+r"(c), "+r"(ldc)); /* or gcc keeps the addresses of all rows from above, in memory */               \
+    c3 = c + 3 * ldc, c6 = c + 6 * ldc, c9 = c + 9 * ldc;                                                              \
+    if (mode == DD_GEMM_ADD) { R(V##_ADD) }                                                                            \
+    R(V##_STORE)                                                                                                       \
+    (void)c3, (void)c6, (void)c9;                                                                                      \
+  }
+#define T2_B tv x, y = tv_load(b), z = tv_load(b + TW);
+#define T1_B tv y = tv_load(b);
+#define T1_FETCH T_FETCH
+#define ROWS_FROM                                                                                                      \
+  const float *a3 = a + 3 * as, *a6 = a + 6 * as, *a9 = a + 9 * as;                                                    \
+  (void)a3, (void)a6, (void)a9;
+#define ROWS_NEXT a++, a3++, a6++, a9++;
+#define TILE_FN(mr, R)                                                                                                 \
+  TILE_BODY(tile_##mr##x2, R, T2, T2_STEP, , T_AHEAD, a += as;)                                                        \
+  TILE_BODY(tile_##mr##x1, R, T1, T1_STEP, , , a += as;)                                                               \
+  TILE_BODY(rows_##mr##x2, R, T2, T2_ROW, ROWS_FROM, T_AHEAD_ROWS, ROWS_NEXT)                                          \
+  TILE_BODY(rows_##mr##x1, R, T1, T1_ROW, ROWS_FROM, , ROWS_NEXT)
+
+TILE_FN(1, R1)
+TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_FN(6, R6)
 #if TILE_MR > 6
-    {tile_7x1, tile_7x2}, {tile_8x1, tile_8x2}, {tile_9x1, tile_9x2},
-    {tile_10x1, tile_10x2}, {tile_11x1, tile_11x2}, {tile_12x1, tile_12x2},
+    TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
+#endif
+
+/* By rows of A, vectors of B, and whether A lies in rows. */
+#define TILES(mr)                                                                                                      \
+  {                                                                                                                    \
+    {tile_##mr##x1, tile_##mr##x2}, { rows_##mr##x1, rows_##mr##x2 }                                                   \
+  }
+        static tile_fn *const tile_of[TILE_MR][2][2] = {
+            TILES(1), TILES(2), TILES(3), TILES(4),  TILES(5),  TILES(6),
+#if TILE_MR > 6
+            TILES(7), TILES(8), TILES(9), TILES(10), TILES(11), TILES(12),
 #endif
 };
 
 /* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
-static void tile_edge(int64_t mr, int64_t nc, int64_t kk, const float *a, int64_t as, const float *b, int64_t bs,
-                      float *c, int64_t ldc, dd_gemm_mode mode, const ahead *f) {
+static void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, int64_t kk, const float *a, int64_t as, const float *b,
+                      int64_t bs, float *c, int64_t ldc, dd_gemm_mode mode, const ahead *f) {
   _Alignas(64) float t[TILE_MR * TILE_NR] = {0};
-  const int nv = nc > TW;
   if (mode != DD_GEMM_SET)
     for (int64_t i = 0; i < mr; i++) memcpy(t + i * TILE_NR, c + i * ldc, (size_t)nc * sizeof *c);
-  tile_of[mr - 1][nv](kk, a, as, b, bs, t, TILE_NR, mode, f);
+  fn(kk, a, as, b, bs, t, TILE_NR, mode, f);
   for (int64_t i = 0; i < mr; i++) memcpy(c + i * ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
-/* One last column, as of a vocabulary of 65: lanes are rows of packed A, a few panels side by side, because a tile would
- * spend whole vectors on it. Lanes beyond MR belong to the next k and are not stored; the last k has none to spare. */
+/* One last column, as of a vocabulary of 65: lanes are rows of packed A, a few panels side by side, because a tile
+ * would spend whole vectors on it. Lanes beyond MR belong to the next k and are not stored; the last k has none to
+ * spare. */
 enum { NARROW = 4, PANEL_VECS = (TILE_MR + TW - 1) / TW, PANEL_LANES = PANEL_VECS * TW };
 static void narrow_group(int64_t panels, int64_t m, int64_t kk, const float *a, const float *b, int64_t bs, float *c,
                          int64_t ldc, dd_gemm_mode mode) {
@@ -123,8 +167,7 @@ static void narrow_group(int64_t panels, int64_t m, int64_t kk, const float *a, 
   for (int64_t k = 0; k < kk - 1; k++) {
     const tv y = tv_bcast(b + k * bs);
     for (int p = 0; p < NARROW; p++)
-      for (int v = 0; v < PANEL_VECS; v++)
-        sum[p][v] = tv_fma(tv_load(row[p] + k * TILE_MR + v * TW), y, sum[p][v]);
+      for (int v = 0; v < PANEL_VECS; v++) sum[p][v] = tv_fma(tv_load(row[p] + k * TILE_MR + v * TW), y, sum[p][v]);
   }
   for (int p = 0; p < NARROW && kk > 0; p++) {
     float last[PANEL_LANES] = {0};
@@ -152,6 +195,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data, *next = b->next ? b->next : bp;
   const int64_t share = b->next_k ? b->next_k : kk ? b->next_step / kk : 0, step = b->next ? share < 1 ? 1 : share : 0;
+  const int64_t in_rows = a->lane != 0, as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;
@@ -162,10 +206,11 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
     for (int64_t i = 0; i < m; i += TILE_MR, ap += a->panel) {
       const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
       float *cp = c + i * ldc + j;
-      const ahead f = {ap + a->panel + TILE_MR - 1, next, step};
+      tile_fn *fn = tile_of[mr - 1][in_rows][nc > TW];
+      const ahead f = {ap + a->panel + last, next, step};
       if (b->next) next += b->next_step;
-      if (nc == TILE_NR || nc == TW) tile_of[mr - 1][nc > TW](kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
-      else tile_edge(mr, nc, kk, ap, a->step, bp, b->step, cp, ldc, mode, &f);
+      if (nc == TILE_NR || nc == TW) fn(kk, ap, as, bp, b->step, cp, ldc, mode, &f);
+      else tile_edge(fn, mr, nc, kk, ap, as, bp, b->step, cp, ldc, mode, &f);
     }
   }
 }
@@ -175,11 +220,8 @@ static void k_gemm(int64_t m, int64_t n, int64_t kk, const float *a, const float
   /* While the rows pass one panel of B, the next one comes. */
   const int64_t panel = TILE_NR * kk, tiles = (m + TILE_MR - 1) / TILE_MR;
   const dd_operand rows = {.data = a, .step = TILE_MR, .panel = TILE_MR * kk};
-  const dd_operand cols = {.data = b,
-                           .step = TILE_NR,
-                           .panel = panel,
-                           .next = b + panel,
-                           .next_step = panel / (tiles + !tiles)};
+  const dd_operand cols = {
+      .data = b, .step = TILE_NR, .panel = panel, .next = b + panel, .next_step = panel / (tiles + !tiles)};
   k_gemm_strided(m, n, kk, &rows, &cols, c, ldc, mode);
 }
 

@@ -113,9 +113,13 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
     t->gemm(p->m, p->n, kb, pa, pb, c, p->ldc, mode);
     return;
   }
-  dd_operand oa = {pa, t->mr, t->mr * kb, NULL, 0, 0}, ob = {pb, t->nr, t->nr * kb, NULL, 0, 0};
-  if (p->a.rs == 1) oa = (dd_operand){a + k0 * p->a.cs, p->a.cs, t->mr, NULL, 0, 0};
-  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0) ob = (dd_operand){b + k0 * p->b.rs, p->b.rs, t->nr, b, p->k, p->ldc};
+  dd_operand oa = {.data = pa, .step = t->mr, .panel = t->mr * kb};
+  dd_operand ob = {.data = pb, .step = t->nr, .panel = t->nr * kb};
+  if (p->a.rs == 1) oa = (dd_operand){.data = a + k0 * p->a.cs, .step = p->a.cs, .panel = t->mr};
+  else if (p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
+  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0)
+    ob = (dd_operand){
+        .data = b + k0 * p->b.rs, .step = p->b.rs, .panel = t->nr, .next = b, .next_step = p->k, .next_k = p->ldc};
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
 }
 

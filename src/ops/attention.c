@@ -8,10 +8,17 @@ enum { QB = DD_QUERY_BLOCK, QBB = DD_QUERY_BLOCK_BACK };
 
 /* Where one head lives in qkv rows of stride 3C. */
 typedef struct head {
-  int64_t T, hs, ld, tpad; /* tpad: keys rounded up to whole panels, the row stride of scores */
+  int64_t T, hs, ld, tpad; /* tpad: the row stride of scores */
   const float *q, *k, *v;
   float scale;
 } head;
+
+/* Stride of rows of scores: whole panels, but no multiple of 4 KB, of which all rows would fall into one set of the
+ * first cache. */
+static int64_t score_stride(int64_t T, int64_t nr) {
+  const int64_t n = dd_round_up(T, nr);
+  return n % 1024 ? n : n + nr;
+}
 
 static head head_of(const dd_ctx *c, const float *qkv, const dd_attention *a, int64_t bh) {
   const int64_t b = bh / a->H, h = bh % a->H, hs = a->C / a->H;
@@ -19,7 +26,7 @@ static head head_of(const dd_ctx *c, const float *qkv, const dd_attention *a, in
   return (head){.T = a->T,
                 .hs = hs,
                 .ld = 3 * a->C,
-                .tpad = dd_round_up(a->T, c->k->nr),
+                .tpad = score_stride(a->T, c->k->nr),
                 .q = base,
                 .k = base + a->C,
                 .v = base + 2 * a->C,
@@ -30,12 +37,11 @@ static head head_of(const dd_ctx *c, const float *qkv, const dd_attention *a, in
 static int64_t pack_floats(int64_t T, int64_t hs) {
   return dd_round_up(dd_round_up(T, DD_NR_MAX) * dd_round_up(hs, DD_NR_MAX), 16);
 }
-static int64_t block_floats(int64_t T) { return (QBB + DD_MR_MAX) * dd_round_up(T, DD_NR_MAX); }
+static int64_t block_floats(int64_t T) { return QBB * (dd_round_up(T, DD_NR_MAX) + DD_NR_MAX); }
 
 int64_t dd_attention_scratch(int64_t T, int64_t hs) {
-  const int64_t rows = (QBB + DD_MR_MAX) * dd_round_up(hs, DD_NR_MAX);
-  /* k, v, k packed; scores, dp, dropped p; one packed operand; q, dy rows packed */
-  return 3 * pack_floats(T, hs) + 3 * block_floats(T) + (T + DD_MR_MAX) * (QBB + DD_MR_MAX) + 3 * rows + 16 * 16;
+  /* k, v, k packed; scores, dp, dropped p; q, dy rows packed */
+  return 3 * pack_floats(T, hs) + 3 * block_floats(T) + 2 * QBB * dd_round_up(hs, DD_NR_MAX) + 8 * 16;
 }
 
 static float *take(float **scratch, int64_t floats) {
@@ -44,12 +50,13 @@ static float *take(float **scratch, int64_t floats) {
   return p;
 }
 
-/* out[m][n] = A[m][k_used] B[k_used][n], A packed, B packed with kk rows, of which the first k_used count. */
-static void gemm_short(const dd_kernels *kn, int64_t m, int64_t n, int64_t k_used, int64_t kk, const float *a,
-                       const float *b, float *out, int64_t ldo) {
-  const dd_operand left = {.data = a, .step = kn->mr, .panel = kn->mr * k_used};
+/* out[m][n] = A[m][k] B[k][n]: rows of A of stride lda where they lie, B packed with kk rows, of which the first k
+ * count. Packing A would cost more than it gains: each element meets few columns. */
+static void multiply(const dd_kernels *kn, int64_t m, int64_t n, int64_t k, const float *a, int64_t lda, const float *b,
+                     int64_t kk, float *out, int64_t ldo) {
+  const dd_operand left = {.data = a, .lane = lda, .panel = kn->mr * lda};
   const dd_operand right = {.data = b, .step = kn->nr, .panel = kn->nr * kk};
-  kn->gemm_strided(m, n, k_used, &left, &right, out, ldo, DD_GEMM_SET);
+  kn->gemm_strided(m, n, k, &left, &right, out, ldo, DD_GEMM_SET);
 }
 
 /* out (+)= A' B for the nq queries from q0 on: A [nq][keys] of scores where they lie, B [nq][hs] packed. out: [T][hs]
@@ -77,14 +84,12 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
     const int64_t q_first = dd_part_begin(blocks, part, parts) * QB;
     const int64_t q_end = dd_min64(dd_part_begin(blocks, part + 1, parts) * QB, a->T);
     float *s = c->scratch, *kp = take(&s, pack_floats(h.T, h.hs)), *vp = take(&s, pack_floats(h.T, h.hs));
-    float *score = take(&s, block_floats(h.T)), *pa = take(&s, block_floats(h.T));
-    float *qa = take(&s, (QB + DD_MR_MAX) * h.hs);
+    float *score = take(&s, block_floats(h.T));
     kn->pack_b(kp, h.hs, dd_min64(q_end, h.T), h.k, 1, h.ld);
     kn->pack_b(vp, q_end, h.hs, h.v, h.ld, 1);
     for (int64_t q0 = q_first; q0 < q_end; q0 += QB) {
       const int64_t nq = dd_min64(QB, q_end - q0), keys = q0 + nq;
-      kn->pack_a(qa, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
-      kn->gemm(nq, dd_round_up(keys, kn->nr), h.hs, qa, kp, score, h.tpad, DD_GEMM_SET);
+      multiply(kn, nq, dd_round_up(keys, kn->nr), h.hs, h.q + q0 * h.ld, h.ld, kp, h.hs, score, h.tpad);
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
         float *row = score + r * h.tpad;
@@ -95,9 +100,8 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
         d.c1 += (uint32_t)(bh * h.T + q0);
         kn->dropout(score, score, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
       }
-      kn->pack_a(pa, nq, keys, score, h.tpad, 1);
       float *out = y + (bh / a->H * h.T + q0) * a->C + bh % a->H * h.hs;
-      gemm_short(kn, nq, h.hs, keys, q_end, pa, vp, out, a->C);
+      multiply(kn, nq, h.hs, keys, score, h.tpad, vp, q_end, out, a->C);
     }
   }
 }
@@ -113,8 +117,6 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
     float *s = c->scratch, *kt = take(&s, pack_floats(h.T, h.hs)), *vt = take(&s, pack_floats(h.T, h.hs));
     float *kp = take(&s, pack_floats(h.T, h.hs));
     float *p = take(&s, block_floats(h.T)), *dp = take(&s, block_floats(h.T)), *pd = take(&s, block_floats(h.T));
-    float *pa = take(&s, (h.T + DD_MR_MAX) * (QBB + DD_MR_MAX));
-    float *rows_a = take(&s, (QBB + DD_MR_MAX) * dd_round_up(h.hs, DD_NR_MAX));
     float *rows_q = take(&s, QBB * dd_round_up(h.hs, DD_NR_MAX)),
           *rows_dy = take(&s, QBB * dd_round_up(h.hs, DD_NR_MAX));
     kn->pack_b(kt, h.hs, h.T, h.k, 1, h.ld); /* K^T: scores = Q K^T */
@@ -124,10 +126,8 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
     if (a->drop.threshold) memset(pd, 0, (size_t)(QBB * h.tpad) * sizeof *pd);
     for (int64_t q0 = 0; q0 < h.T; q0 += QBB) {
       const int64_t nq = dd_min64(QBB, h.T - q0), keys = q0 + nq, cols = dd_round_up(keys, kn->nr);
-      kn->pack_a(rows_a, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
-      kn->gemm(nq, cols, h.hs, rows_a, kt, p, h.tpad, DD_GEMM_SET);
-      kn->pack_a(rows_a, nq, h.hs, dyh + q0 * a->C, a->C, 1);
-      kn->gemm(nq, cols, h.hs, rows_a, vt, dp, h.tpad, DD_GEMM_SET);
+      multiply(kn, nq, cols, h.hs, h.q + q0 * h.ld, h.ld, kt, h.hs, p, h.tpad);
+      multiply(kn, nq, cols, h.hs, dyh + q0 * a->C, a->C, vt, h.hs, dp, h.tpad);
       const float *dropped = a->drop.threshold ? pd : p;
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
@@ -143,8 +143,7 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       multiply_transposed(kn, q0, nq, &h, dropped, rows_dy, dv); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
       multiply_transposed(kn, q0, nq, &h, dp, rows_q, dk); /* dK += dS' Q */
-      kn->pack_a(pa, nq, keys, dp, h.tpad, 1);
-      gemm_short(kn, nq, h.hs, keys, h.T, pa, kp, dq + q0 * h.ld, h.ld);
+      multiply(kn, nq, h.hs, keys, dp, h.tpad, kp, h.T, dq + q0 * h.ld, h.ld);
     }
   }
 }

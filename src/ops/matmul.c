@@ -1,17 +1,19 @@
 /* Matrix products: a tiny micro-kernel (simd/tile.h) and the loops around it.
  *
- * Weights are packed once per step; rows of x are packed per thread in blocks that stay in the second cache. Work is a
- * grid of row parts x column parts: any grid gives the same bits, so it may follow the number of threads. */
+ * Weights are packed once per step; rows of x are read where they lie, in blocks that stay in the second cache. Work is
+ * a grid of row parts x column parts: any grid gives the same bits, so it may follow the number of threads. */
 #include "ops/ops.h"
 #include <string.h>
 
 enum {
-  MC = 192,       /* most rows of x packed at a time: they and the weights' panels stream from the second cache */
-  STRIP = 128,    /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
-  UNIT = 64,      /* columns that stay together: epilogues begin at multiples of it */
-  TASKS = 2,      /* per thread, at least */
-  DW_ROWS = 1536, /* tile of a weight gradient: x is packed by columns, dy read in place */
-  DW_COLS = 192   /* twice that where dy is narrow */
+  MC = 192,        /* most rows of x at a time: they and the weights' panels stream from the second cache */
+  STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
+  UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
+  TASKS = 2,       /* of y and dx, per thread, at least */
+  DW_ROWS = 1536,  /* tile of a weight gradient: x is packed by columns, dy read in place */
+  DW_COLS = 192,   /* twice that where dy is narrow */
+  DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
+  DW_SHORT = 96    /* up to here too few rows of tiles use what would be packed */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
@@ -63,22 +65,42 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   return g;
 }
 
-/* Few rows: packed weights would be written to memory to be read once. Here a strip of them is packed where it is used,
- * and the next one, at (k1, col1), fetched meanwhile, so that they pass through the caches once. */
-static void fresh_strip(dd_ctx *c, const dd_packed *w, float *out, int64_t rows, int64_t k0, int64_t kc, int64_t col,
-                        int64_t cols, int64_t k1, int64_t col1) {
+/* The left operand of a part with `cols` columns. Rows stay where they lie, but for three cases: those whose length is
+ * a multiple of 4 KB fall into one set of the first cache; a last column that is alone wants rows as lanes; and where
+ * weights are packed here too, many columns pass all rows. */
+static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w,
+                          int64_t cols) {
   const dd_kernels *kn = c->k;
+  if (w->data && ldx % 1024 && cols % kn->nr != 1) return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
+  kn->pack_a(c->scratch, rows, kc, x, ldx, 1);
+  return (dd_operand){.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
+}
+
+/* A strip of weights: `cols` columns from col on in the block of k that starts at k0, and what the tiles of `rows` rows
+ * fetch meanwhile: the next panel, or the weights at (k1, col1). */
+typedef struct strip {
+  int64_t rows, k0, kc, col, cols, k1, col1;
+} strip;
+
+static dd_operand strip_of(dd_ctx *c, const dd_packed *w, const strip *s) {
+  const dd_kernels *kn = c->k;
+  const int64_t panel = kn->nr * s->kc, down = dd_pieces(s->rows, kn->mr);
+  dd_operand right = {.step = kn->nr, .panel = panel};
+  if (w->data) {
+    right.data = packed_at(kn, w, s->k0, s->kc, s->col);
+    right.next = right.data + panel;
+    right.next_step = panel / down;
+    return right;
+  }
+  /* Few rows: packed weights would be written to memory to be read once. Here they are packed where they are used, and
+   * pass through the caches once. */
   float *pb = c->scratch + (DD_FRESH_ROWS + DD_MR_MAX) * DD_KC_MAX;
-  const int64_t tiles = dd_pieces(rows, kn->mr) * dd_pieces(cols, kn->nr);
-  kn->pack_b(pb, kc, cols, w->w + k0 * w->rs + col * w->cs, w->rs, w->cs);
-  const dd_operand left = {.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
-  const dd_operand right = {.data = pb,
-                            .step = kn->nr,
-                            .panel = kn->nr * kc,
-                            .next = k1 < w->k ? w->w + k1 * w->rs + col1 * w->cs : NULL,
-                            .next_k = w->rs, /* a tile fetches one column, or a part of all rows */
-                            .next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, tiles)};
-  kn->gemm_strided(rows, cols, kc, &left, &right, out, w->n, k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
+  kn->pack_b(pb, s->kc, s->cols, w->w + s->k0 * w->rs + s->col * w->cs, w->rs, w->cs);
+  right.data = pb;
+  if (s->k1 < w->k) right.next = w->w + s->k1 * w->rs + s->col1 * w->cs;
+  right.next_k = w->rs; /* a tile fetches one column, or a part of all rows */
+  right.next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, down * dd_pieces(s->cols, kn->nr));
+  return right;
 }
 
 static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd_packed *w, int64_t m,
@@ -95,14 +117,13 @@ static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd
     const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, g.col_parts) * g.unit, w->n);
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
       const int64_t kc = dd_min64(kn->kc, w->k - k0);
-      kn->pack_a(c->scratch, rows, kc, x + row0 * ldx + k0, ldx, 1);
+      const dd_operand left = rows_of(c, x + row0 * ldx + k0, ldx, rows, kc, w, col_end - col0);
       for (int64_t col = col0; col < col_end; col += STRIP) {
         const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
-        float *at = out + row0 * w->n + col;
-        if (w->data)
-          kn->gemm(rows, cols, kc, c->scratch, packed_at(kn, w, k0, kc, col), at, w->n,
-                   k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
-        else fresh_strip(c, w, at, rows, k0, kc, col, cols, last ? k0 + kc : k0, last ? col0 : col + cols);
+        const strip s = {rows, k0, kc, col, cols, last ? k0 + kc : k0, last ? col0 : col + cols};
+        const dd_operand right = strip_of(c, w, &s);
+        kn->gemm_strided(rows, cols, kc, &left, &right, out + row0 * w->n + col, w->n,
+                         k0 ? DD_GEMM_CONTINUE : DD_GEMM_SET);
         if (e && k0 + kc == w->k) e->fn(kn, e, out, w->n, row0, rows, col, cols);
       }
     }
@@ -129,7 +150,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
    * the columns reads dy again, a part of the rows packs x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
   int64_t row_parts = dd_pieces(out, DW_ROWS), col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
-  while (c->nthreads > 1 && row_parts * col_parts < TASKS * c->nthreads) {
+  while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
     if (2 * row_parts <= row_panels && out / row_parts >= in / col_parts) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
@@ -142,14 +163,17 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
+    /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
+    const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
-      kn->pack_b(pb, kc, ni, x + t * in + i, in, 1);
+      const float *xt = x + t * in + i;
+      if (!in_place) kn->pack_b(pb, kc, ni, xt, in, 1);
       const dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
-      const dd_operand right = {.data = pb,
-                                .step = kn->nr,
-                                .panel = kn->nr * kc,
-                                .next = x + (t + kc) * in + i, /* what of x will be packed next: by rows, or all */
+      const dd_operand right = {.data = in_place ? xt : pb,
+                                .step = in_place ? in : kn->nr,
+                                .panel = in_place ? kn->nr : kn->nr * kc,
+                                .next = xt + kc * in, /* what of x comes next: by rows, or all */
                                 .next_step = ni < in ? in : kc * in / (dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr))};
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
