@@ -120,7 +120,8 @@ static int team_peak(const dd_kernels *k, int threads, double *peak, dd_error *e
 }
 
 static void size_text(char *out, size_t size, double bytes) {
-  if (bytes < 1e9) snprintf(out, size, "%.0f MB", bytes / 1e6 < 1 ? 1 : bytes / 1e6);
+  if (bytes < 1e7) snprintf(out, size, "%.1f MB", fmax(bytes / 1e6, 0.1));
+  else if (bytes < 1e9) snprintf(out, size, "%.0f MB", bytes / 1e6);
   else snprintf(out, size, "%.2f GB", bytes / 1e9);
 }
 
