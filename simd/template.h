@@ -231,18 +231,20 @@ VI void pad(float *s, int64_t n, int64_t n_pad) {
   for (int64_t c = n; c < n_pad; c += 16) st(s, zero, c, n_pad);
 }
 
-/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). */
-static float row_exp(float *s, int64_t n, float scale, float max) {
+/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). The last block is written up to
+ * n_pad, whole where that allows it: processors make a load wait for a partial store before it. */
+static float row_exp(float *s, int64_t n, int64_t n_pad, float scale, float max) {
   const v16 m = v16_set(max), k = v16_set(scale);
   float sum;
 #define ADD_EXP(a, c)                                                                                                  \
   if (n - (c) >= 16) {                                                                                                 \
-    v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                                   \
+    const v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                             \
     v16_store(s + (c), e_);                                                                                            \
     a = v16_add(a, e_);                                                                                                \
   } else {                                                                                                             \
-    v16_store_n(s + (c), v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                  \
-    a = v16_add(a, v16_load_n(s + (c), n - (c)));                                                                      \
+    const v16 e_ = present(v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                \
+    st(s, e_, c, n_pad);                                                                                               \
+    a = v16_add(a, e_);                                                                                                \
   }
   SUM64(sum, n, ADD_EXP);
   return sum;
@@ -250,10 +252,12 @@ static float row_exp(float *s, int64_t n, float scale, float max) {
 
 static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
   *max = row_max(s, n);
-  *inv_sum = 1.f / row_exp(s, n, scale, *max);
+  *inv_sum = 1.f / row_exp(s, n, n_pad, scale, *max);
   const v16 i = v16_set(*inv_sum);
-  EACH(c, n) st(s, v16_mul(ld(s, c, n), i), c, n);
-  pad(s, n, n_pad);
+  int64_t c = 0;
+  for (; c + 16 <= n; c += 16) v16_store(s + c, v16_mul(v16_load(s + c), i));
+  if (c < n) st(s, present(v16_mul(ld(s, c, n_pad), i), n - c), c, n_pad);
+  pad(s, c < n ? c + 16 : c, n_pad);
 }
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
@@ -271,6 +275,28 @@ static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_p
   pad(dp, n, n_pad);
 }
 
+/* A short row: its exponentials stay here, because the last block of l cannot be written whole. */
+enum { XENT_SHORT = 128 };
+static float xent_short(float *l, int64_t v, int64_t target, float g, float max) {
+  union {
+    v16 block[XENT_SHORT / 16];
+    float at[XENT_SHORT];
+  } e;
+  const v16 m = v16_set(max);
+  float sum;
+#define ADD_SHORT(a, c)                                                                                                \
+  {                                                                                                                    \
+    const v16 e_ = present(v16_exp_low(v16_sub(ld(l, c, v), m)), v - (c));                                             \
+    e.block[(c) / 16] = e_;                                                                                            \
+    a = v16_add(a, e_);                                                                                                \
+  }
+  SUM64(sum, v, ADD_SHORT);
+  const v16 i = v16_set(1.f / sum), k = v16_set(g);
+  EACH(c, v) st(l, v16_mul(v16_mul(e.block[c / 16], i), k), c, v);
+  l[target] = (e.at[target] * (1.f / sum) - 1.f) * g;
+  return sum;
+}
+
 static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
   *max = row_max(l, v);
   if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
@@ -281,7 +307,11 @@ static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, flo
     *sum = s;
     return;
   }
-  *sum = row_exp(l, v, 1.f, *max);
+  if (v <= XENT_SHORT) {
+    *sum = xent_short(l, v, target, g, *max);
+    return;
+  }
+  *sum = row_exp(l, v, v, 1.f, *max);
   const v16 i = v16_set(1.f / *sum), k = v16_set(g);
   const float hit = l[target] * (1.f / *sum) - 1.f;
   EACH(c, v) st(l, v16_mul(v16_mul(ld(l, c, v), i), k), c, v);
