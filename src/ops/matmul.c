@@ -164,7 +164,12 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
     /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
-    const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
+    const int narrow = in <= DW_NARROW || (ni <= DW_NARROW && out <= MC);
+    const int in_place = ni % (kn->nr / 2) == 0 && ((narrow && kn->mr > 8) || no <= DW_SHORT);
+    /* What of x comes next: all of it by rows where these lie side by side, else some rows, or, where there are fewer
+     * tiles than rows, columns. */
+    const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr), by_columns = in_place && ni < in;
+    const int64_t next_step = by_columns ? dd_pieces(ni, tiles) : ni < in ? in : DD_TOKEN_CHUNK * in / tiles;
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
@@ -173,8 +178,9 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       const dd_operand right = {.data = in_place ? xt : pb,
                                 .step = in_place ? in : kn->nr,
                                 .panel = in_place ? kn->nr : kn->nr * kc,
-                                .next = xt + kc * in, /* what of x comes next: by rows, or all */
-                                .next_step = ni < in ? in : kc * in / (dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr))};
+                                .next = xt + kc * in,
+                                .next_step = next_step,
+                                .next_k = by_columns ? in : 0};
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
