@@ -1,7 +1,8 @@
 /* Matrix tile and packing, for any tier that provides tv (a native vector of TW floats) and TILE_MR.
  *
  * The micro-kernel holds mr x nv accumulators in named variables: arrays make compilers spill them. One function per
- * mr = 1..TILE_MR and nv = 1, 2 keeps ragged edges as fast as their rows allow. Each output is one chain over k. */
+ * mr = 1..TILE_MR and nv = 1, 2 keeps ragged edges as fast as their rows allow. Each output is one chain over k. The
+ * whole tile of x86 tiers is in tile_x86.h instead. */
 #ifndef DD_TILE_H
 #define DD_TILE_H
 #include "simd.h"
@@ -71,6 +72,7 @@
 typedef struct ahead {
   const float *a, *b;
   int64_t step; /* of b, per k */
+  int fetch_a;  /* 0: those rows are in a cache already (for tiles that look) */
 } ahead;
 #if TW >= 16
 #define T_AHEAD __builtin_prefetch(fa, 0, 2), fa += as, __builtin_prefetch(fb, 0, 2), fb += f->step;
@@ -117,16 +119,27 @@ typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, fl
   const float *a3 = a + 3 * as, *a6 = a + 6 * as, *a9 = a + 9 * as;                                                    \
   (void)a3, (void)a6, (void)a9;
 #define ROWS_NEXT a++, a3++, a6++, a9++;
-#define TILE_FN(mr, R)                                                                                                 \
-  TILE_BODY(tile_##mr##x2, R, T2, T2_STEP, , T_AHEAD, a += as;)                                                        \
+#define TILE_FN_1(mr, R)                                                                                               \
   TILE_BODY(tile_##mr##x1, R, T1, T1_STEP, , , a += as;)                                                               \
-  TILE_BODY(rows_##mr##x2, R, T2, T2_ROW, ROWS_FROM, T_AHEAD_ROWS, ROWS_NEXT)                                          \
   TILE_BODY(rows_##mr##x1, R, T1, T1_ROW, ROWS_FROM, , ROWS_NEXT)
+#define TILE_FN(mr, R)                                                                                                 \
+  TILE_FN_1(mr, R)                                                                                                     \
+  TILE_BODY(tile_##mr##x2, R, T2, T2_STEP, , T_AHEAD, a += as;)                                                        \
+  TILE_BODY(rows_##mr##x2, R, T2, T2_ROW, ROWS_FROM, T_AHEAD_ROWS, ROWS_NEXT)
 
 TILE_FN(1, R1)
-TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_FN(6, R6)
+TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5)
 #if TILE_MR > 6
-    TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11) TILE_FN(12, R12)
+TILE_FN(6, R6) TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TILE_FN(11, R11)
+#define TILE_WHOLE(FN) FN(12, R12)
+#else
+#define TILE_WHOLE(FN) FN(6, R6)
+#endif
+#ifdef X_ROWS
+#include "tile_x86.h"
+TILE_WHOLE(TILE_FN_1)
+#else
+TILE_WHOLE(TILE_FN)
 #endif
 
 /* By rows of A, vectors of B, and whether A lies in rows. */
@@ -134,10 +147,10 @@ TILE_FN(2, R2) TILE_FN(3, R3) TILE_FN(4, R4) TILE_FN(5, R5) TILE_FN(6, R6)
   {                                                                                                                    \
     {tile_##mr##x1, tile_##mr##x2}, { rows_##mr##x1, rows_##mr##x2 }                                                   \
   }
-        static tile_fn *const tile_of[TILE_MR][2][2] = {
-            TILES(1), TILES(2), TILES(3), TILES(4),  TILES(5),  TILES(6),
+static tile_fn *const tile_of[TILE_MR][2][2] = {
+    TILES(1), TILES(2), TILES(3), TILES(4),  TILES(5),  TILES(6),
 #if TILE_MR > 6
-            TILES(7), TILES(8), TILES(9), TILES(10), TILES(11), TILES(12),
+    TILES(7), TILES(8), TILES(9), TILES(10), TILES(11), TILES(12),
 #endif
 };
 
@@ -191,6 +204,7 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, i
   }
 }
 
+/* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data, *next = b->next ? b->next : bp;
@@ -207,7 +221,9 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
       const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
       float *cp = c + i * ldc + j;
       tile_fn *fn = tile_of[mr - 1][in_rows][nc > TW];
-      const ahead f = {ap + a->panel + last, next, step};
+      const float *after = ap + a->panel + last;
+      const int other_lines = (uintptr_t)after / 64 != (uintptr_t)(ap + last) / 64;
+      const ahead f = {after, next, step, in_rows ? j == 0 : as != TILE_MR && other_lines};
       if (b->next) next += b->next_step;
       if (nc == TILE_NR || nc == TW) fn(kk, ap, as, bp, b->step, cp, ldc, mode, &f);
       else tile_edge(fn, mr, nc, kk, ap, as, bp, b->step, cp, ldc, mode, &f);

@@ -213,5 +213,24 @@ VI void tv_store(float *p, tv x) { _mm256_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm256_broadcast_ss(p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm256_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm256_add_ps(x, y); }
+
+/* The whole tile: tile_x86.h. */
+#define X_NAME(kind) kind##_6x2
+#define X_V "ymm"
+#define X_BYTES 32
+#define X_EVEN(at, p, q)                                                                                               \
+  X_("vbroadcastss " at ", %%ymm2") X_("vfmadd231ps %%ymm0, %%ymm2, " X_R(p))                                  \
+      X_("vfmadd231ps %%ymm1, %%ymm2, " X_R(q))
+#define X_ODD(at, p, q)                                                                                                \
+  X_("vbroadcastss " at ", %%ymm3") X_("vfmadd231ps %%ymm0, %%ymm3, " X_R(p))                                  \
+      X_("vfmadd231ps %%ymm1, %%ymm3, " X_R(q))
+#define X_ROWS(X, u)                                                                                                   \
+  X(EVEN, 0, a, 4, 5, u) X(ODD, 1, a, 6, 7, u) X(EVEN, 2, a2, 8, 9, u)                                                 \
+  X(ODD, 3, a2, 10, 11, u) X(EVEN, 4, a4, 12, 13, u) X(ODD, 5, a4, 14, 15, u)
+#define X_POINTERS(X)                                                                                                  \
+  X(a2, 2) X(a4, 4)
+#define X_CLOBBERS                                                                                                     \
+  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",                                                      \
+  "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"
 #include "x86_transpose.h"
 #endif

@@ -156,5 +156,28 @@ VI void tv_store(float *p, tv x) { _mm512_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm512_set1_ps(*p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm512_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm512_add_ps(x, y); }
+
+#ifndef DD_SIMDE
+/* The whole tile: tile_x86.h. */
+#define X_NAME(kind) kind##_12x2
+#define X_V "zmm"
+#define X_BYTES 64
+#define X_EVEN(at, p, q)                                                                                               \
+  X_("vfmadd231ps " at "%{1to16%}, %%zmm0, " X_R(p)) X_("vfmadd231ps " at "%{1to16%}, %%zmm1, " X_R(q))
+#define X_ODD(at, p, q)                                                                                                \
+  X_("vbroadcastss " at ", %%zmm2") X_("vfmadd231ps %%zmm0, %%zmm2, " X_R(p))                                  \
+      X_("vfmadd231ps %%zmm1, %%zmm2, " X_R(q))
+#define X_ROWS(X, u)                                                                                                   \
+  X(EVEN, 0, a, 8, 9, u) X(ODD, 1, a, 10, 11, u) X(EVEN, 2, a2, 12, 13, u) X(ODD, 3, a2, 14, 15, u)                    \
+  X(EVEN, 4, a4, 16, 17, u) X(ODD, 5, a4, 18, 19, u) X(EVEN, 6, a6, 20, 21, u) X(ODD, 7, a6, 22, 23, u)                \
+  X(EVEN, 8, a8, 24, 25, u) X(ODD, 9, a8, 26, 27, u) X(EVEN, 10, a10, 28, 29, u) X(ODD, 11, a10, 30, 31, u)
+#define X_POINTERS(X)                                                                                                  \
+  X(a2, 2) X(a4, 4) X(a6, 6) X(a8, 8) X(a10, 10)
+#define X_CLOBBERS                                                                                                     \
+  "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",                                                      \
+  "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",                                                \
+  "xmm16", "xmm17", "xmm18", "xmm19", "xmm20", "xmm21", "xmm22", "xmm23",                                              \
+  "xmm24", "xmm25", "xmm26", "xmm27", "xmm28", "xmm29", "xmm30", "xmm31"
+#endif
 #include "x86_transpose.h"
 #endif
