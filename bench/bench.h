@@ -53,11 +53,6 @@ int dd_spread_differs(const dd_spread *a, const dd_spread *b);
 
 /* ---- watch.c ---- */
 
-typedef struct dd_caches {
-  int64_t l1, l2, l3; /* bytes of data cache that one core sees; 0 where there is none or it is not known */
-} dd_caches;
-dd_caches dd_machine_caches(void);
-
 /** Processor time since boot, and ours. */
 typedef struct dd_watch {
   double wall, busy, steal, own; /* seconds; busy: of all processors */

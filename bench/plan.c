@@ -134,7 +134,7 @@ int dd_bench_plan(dd_bench *b, const dd_settings *s, dd_error *err) {
   b->silent = !strcmp(s->json, "-");
   b->repeats = (int)s->repeats;
   b->sample_seconds = b->quick ? 1e-3 : 5e-3;
-  b->caches = dd_machine_caches();
+  b->caches = dd_machine_caches("");
   int rc = plan_subjects(b, s->subjects, err);
   if (!rc) rc = plan_presets(b, s->presets, dd_settings_is_set(s, DD_SETTING_batch_size) ? s->batch_size : 0, err);
   if (!rc) rc = plan_threads(b, s->thread_counts, err);

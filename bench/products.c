@@ -247,7 +247,7 @@ int dd_bench_products(dd_bench *b, dd_error *err) {
     for (int j = 0; j < b->n_threads && !rc; j++) {
       dd_team *t;
       b->using = b->threads[j];
-      rc = dd_team_create(&t, b->threads[j], (size_t)dd_matmul_scratch() * sizeof(float), b->tiers[i], err);
+      rc = dd_team_create(&t, b->threads[j], (size_t)dd_matmul_scratch(INT32_MAX) * sizeof(float), b->tiers[i], err);
       for (int q = 0; q < b->n_presets && !rc; q++) rc = preset_products(b, t, b->presets + q, err);
       dd_team_destroy(t);
     }

@@ -19,28 +19,6 @@ static void first_line(const char *path, char *out, size_t size) {
   fclose(f);
 }
 
-dd_caches dd_machine_caches(void) {
-  dd_caches c = {0};
-  for (int i = 0; i < 8; i++) {
-    char path[96], type[32], level[16], size[32];
-    const char *dir = "/sys/devices/system/cpu/cpu0/cache";
-    snprintf(path, sizeof path, "%s/index%d/type", dir, i);
-    first_line(path, type, sizeof type);
-    snprintf(path, sizeof path, "%s/index%d/level", dir, i);
-    first_line(path, level, sizeof level);
-    snprintf(path, sizeof path, "%s/index%d/size", dir, i);
-    first_line(path, size, sizeof size);
-    if (!*type || !strcmp(type, "Instruction")) continue;
-    char *unit;
-    int64_t bytes = strtoll(size, &unit, 10);
-    bytes *= *unit == 'K' ? 1024 : *unit == 'M' ? 1048576 : 1;
-    if (level[0] == '1') c.l1 = bytes;
-    if (level[0] == '2') c.l2 = bytes;
-    if (level[0] == '3') c.l3 = bytes;
-  }
-  return c;
-}
-
 static double seconds_of(struct timeval t) { return (double)t.tv_sec + 1e-6 * (double)t.tv_usec; }
 
 void dd_watch_now(dd_watch *w) {
@@ -104,7 +82,7 @@ json_t *dd_machine_json(void) {
   char cpu[256], pages[128], load[128], date[32];
   struct utsname u;
   double load1 = 0;
-  const dd_caches c = dd_machine_caches();
+  const dd_caches c = dd_machine_caches("");
   const time_t now = time(NULL);
   struct tm utc;
   dd_machine_name(cpu, sizeof cpu);

@@ -163,7 +163,7 @@ static inline dd_drop drop_rate(double p, uint32_t first_row, uint32_t site) {
 
 static inline int make_teams(void **state) {
   (void)state;
-  const int64_t a = dd_matmul_scratch(), b = dd_attention_scratch(T_MAX, HS_MAX);
+  const int64_t a = dd_matmul_scratch(T_MAX * HS_MAX), b = dd_attention_scratch(T_MAX, HS_MAX);
   dd_error err;
   FOR_TIERS(k)
   for (int i = 0; i < COUNT(thread_counts); i++)

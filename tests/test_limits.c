@@ -226,6 +226,30 @@ static void groups(void) {
   check(dd_machine_free_memory(tree) == 150000000, "version 1");
 }
 
+/* Two cores of two hardware threads each share a second cache: half of it is a core's. */
+static void caches(void) {
+  static const char *const index[][4] = {{"Data", "1", "48K", "0,4"},
+                                         {"Instruction", "1", "32K", "0,4"},
+                                         {"Unified", "2", "2048K", "0-1,4-5"},
+                                         {"Unified", "3", "300M", "0-7"}};
+  static const char *const names[4] = {"type", "level", "size", "shared_cpu_list"};
+  char tree[300], name[128], text[32];
+  snprintf(tree, sizeof tree, "%s/caches", root);
+  dd_caches c = dd_machine_caches(tree);
+  check(c.l1 == 0 && c.l2 == 0 && c.l3 == 0, "no caches");
+  for (int i = 0; i < 4; i++)
+    for (int j = 0; j < 4; j++) {
+      snprintf(name, sizeof name, "caches/sys/devices/system/cpu/cpu0/cache/index%d/%s", i, names[j]);
+      snprintf(text, sizeof text, "%s\n", index[i][j]);
+      put(name, text);
+    }
+  c = dd_machine_caches(tree);
+  check(c.l1 == 48 << 10 && c.l2 == 2 << 20 && c.l3 == 300 << 20, "caches of a core that nothing is said about");
+  put("caches/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", "0,4\n");
+  c = dd_machine_caches(tree);
+  check(c.l1 == 48 << 10 && c.l2 == 1 << 20 && c.l3 == 300 << 20, "half of the second: %lld", (long long)c.l2);
+}
+
 /* ---- threads ---- */
 
 static void threads(void) {
@@ -293,6 +317,7 @@ int main(int argc, char **argv) {
   snprintf(path, sizeof path, "%s/text.txt", root);
   if (dd_file_replace(path, text, sizeof text, NULL)) return 1;
   groups();
+  caches();
   result r;
   run(&r, &(limits){0}, "--dry-run --preset tiny");
   if (r.code) printf("skipped: %s cannot be run on this machine (%d)\n", program, r.code);

@@ -115,7 +115,7 @@ static void dweight_team(dd_ctx *c, void *arg) {
 static void test_dweight(void **state) {
   (void)state;
   static const int64_t shapes[][3] = {{1, 1, 1},     {2, 5, 3},      {256, 7, 9},   {257, 33, 17}, {600, 50, 70},
-                                      {300, 200, 3}, {30, 100, 400}, {70, 1, 1000}, {513, 65, 64}};
+                                      {300, 200, 3}, {30, 100, 400}, {70, 1, 1000}, {513, 65, 64}, {258, 400, 420}};
   for (int s = 0; s < COUNT(shapes); s++) {
     const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
     CASE("dweight rows %d out %d in %d", (int)m, (int)n, (int)k);
@@ -142,9 +142,12 @@ static void test_dweight(void **state) {
         want[o * k + i] = m > DD_TOKEN_CHUNK ? total + chain : chain;
         exact[o * k + i] = sum, size[o * k + i] = a;
       }
-    run_all(dweight_team, &q, &(output){"dw", q.out, (size_t)(n * k) * 4, NULL}, 1);
-    near("dw", q.out, exact, size, 0, n * k, 6);
-    same_bits("dw", q.out, want, n * k);
+    for (int big = 0; big < 2; big++) { /* its tiles follow the second cache */
+      for (int i = 0; i < team_count; i++) dd_team_set_l2(teams[i], big ? 4 << 20 : 0);
+      run_all(dweight_team, &q, &(output){"dw", q.out, (size_t)(n * k) * 4, NULL}, 1);
+      near("dw", q.out, exact, size, 0, n * k, 6);
+      same_bits("dw", q.out, want, n * k);
+    }
     end_case();
   }
   end_test("dweight");

@@ -197,6 +197,36 @@ int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int
   return made;
 }
 
+dd_caches dd_machine_caches(const char *root) {
+  dd_caches c = {0};
+  char path[128], line[256];
+  cpu_set_t threads, sharers;
+  CPU_ZERO(&threads);
+  if (read_line(root, "/sys/devices/system/cpu/cpu0/topology/thread_siblings_list", line, sizeof line))
+    parse_cpu_list(line, &threads);
+  for (int i = 0; i < 8; i++) {
+    const char *dir = "/sys/devices/system/cpu/cpu0/cache";
+    snprintf(path, sizeof path, "%s/index%d/type", dir, i);
+    if (!read_line(root, path, line, sizeof line) || !strncmp(line, "Instruction", 11)) continue;
+    snprintf(path, sizeof path, "%s/index%d/size", dir, i);
+    if (!read_line(root, path, line, sizeof line)) continue;
+    char *suffix;
+    int64_t bytes = strtoll(line, &suffix, 10);
+    bytes *= *suffix == 'K' ? 1024 : *suffix == 'M' ? 1048576 : 1;
+    snprintf(path, sizeof path, "%s/index%d/level", dir, i);
+    if (!read_line(root, path, line, sizeof line)) continue;
+    if (line[0] == '1') c.l1 = bytes;
+    if (line[0] == '3') c.l3 = bytes;
+    if (line[0] != '2') continue;
+    snprintf(path, sizeof path, "%s/index%d/shared_cpu_list", dir, i);
+    CPU_ZERO(&sharers);
+    if (read_line(root, path, line, sizeof line)) parse_cpu_list(line, &sharers);
+    const int cores = CPU_COUNT(&threads) ? CPU_COUNT(&sharers) / CPU_COUNT(&threads) : 1;
+    c.l2 = cores > 1 ? bytes / cores : bytes;
+  }
+  return c;
+}
+
 /* Leading positive integer of an environment variable ("8", "4,2"), else 0. */
 static int env_count(const char *name) {
   const char *s = getenv(name);

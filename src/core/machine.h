@@ -22,6 +22,12 @@ int dd_machine_cores(const char *root);
  *  how many blocks there are, at most jobs; fewer when the processors do not suffice. among: processors to use, NULL:
  *  those of this process. root: "" or a test tree. */
 int dd_machine_blocks(const char *root, const cpu_set_t *among, int threads, int jobs, cpu_set_t *block);
+/** Bytes of data cache of the first processor; 0 where there is none or it is not known. l2 is one core's part of it where
+ *  several share it, l3 the whole. root: "" or a test tree. */
+typedef struct dd_caches {
+  int64_t l1, l2, l3;
+} dd_caches;
+dd_caches dd_machine_caches(const char *root);
 /** Model name of the processor, e.g. from /proc/cpuinfo. */
 void dd_machine_name(char *out, size_t size);
 /** Memory in bytes that this process may still take: the least of MemAvailable, what the control groups on the way from

@@ -39,6 +39,7 @@ struct dd_team {
   atomic_int spins; /* pauses before a waiting thread sleeps; 0 where threads share processors */
   size_t scratch_bytes;
   const dd_kernels *k;
+  int64_t l2;
   dd_arena scratch;
   pthread_t host;
   int hosted;         /* the host thread exists */
@@ -195,7 +196,7 @@ void dd_enter(dd_ctx *c, dd_phase p) {
 }
 
 static void work(dd_team *t, int tid) {
-  dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads};
+  dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads, .l2 = t->l2};
   c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
   if (t->clocks) {
     c.clock = t->clocks + tid * CLOCK_STRIDE;
@@ -354,7 +355,7 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
   *out = NULL;
   dd_team *t = aligned_alloc(64, (sizeof *t + 63) / 64 * 64);
   if (!t) return dd_fail(err, DD_E_RUNTIME, "out of memory for the thread team");
-  *t = (dd_team){.threads = threads, .k = k};
+  *t = (dd_team){.threads = threads, .k = k, .l2 = dd_machine_caches("").l2};
   t->scratch_bytes = (scratch_bytes + 4095) / 4096 * 4096 + 256; /* + 256: threads' buffers never alias in 4 KB */
   int rc = dd_arena_create(&t->scratch, t->scratch_bytes * (size_t)threads, "per-thread scratch", err);
   /* Spin a while when every thread has a processor, sleep at once when they must share. */
@@ -403,6 +404,8 @@ void dd_team_eager(dd_team *t, int eager) {
 
 int dd_team_threads(const dd_team *t) { return t->threads; }
 const dd_kernels *dd_team_kernels(const dd_team *t) { return t->k; }
+void dd_team_set_l2(dd_team *t, int64_t bytes) { t->l2 = bytes; }
+
 unsigned dd_team_barriers(const dd_team *t) { return atomic_load(&t->phase.value); }
 
 void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {

@@ -45,6 +45,7 @@ typedef struct dd_ctx {
   dd_team *team;
   const dd_kernels *k;
   int tid, nthreads;
+  int64_t l2;     /* bytes of second cache that one core has, 0: not known; may decide what is cut how, never a bit */
   int loop;       /* loops begun since the last barrier */
   float *scratch; /* this thread's own, 64-byte aligned, dd_team_scratch() bytes; undefined content */
   double *clock;  /* seconds per phase of this thread, NULL when nobody measures */
@@ -57,6 +58,8 @@ int dd_team_create(dd_team **out, int threads, size_t scratch_bytes, const dd_ke
 void dd_team_destroy(dd_team *t);
 int dd_team_threads(const dd_team *t);
 const dd_kernels *dd_team_kernels(const dd_team *t);
+/** Act as if a core had so many bytes of second cache; by default what the machine has. */
+void dd_team_set_l2(dd_team *t, int64_t bytes);
 /** Barriers passed since the team was created; wraps around. */
 unsigned dd_team_barriers(const dd_team *t);
 /** Run fn on all threads and wait for them; the floating-point environment is the default one inside. */

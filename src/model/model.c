@@ -83,7 +83,8 @@ static void take_acts(dd_model *m) {
 
 static size_t scratch_bytes(const dd_model_options *o) {
   /* S, not T: generation attends to the whole context whatever the model was made to train on. */
-  const int64_t a = dd_matmul_scratch(), b = dd_attention_scratch(o->shape.S, o->shape.C / o->shape.H);
+  const int64_t widest = o->shape.V > 4 * o->shape.C ? o->shape.V : 4 * o->shape.C;
+  const int64_t a = dd_matmul_scratch(widest), b = dd_attention_scratch(o->shape.S, o->shape.C / o->shape.H);
   return (size_t)(a > b ? a : b) * sizeof(float);
 }
 

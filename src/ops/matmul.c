@@ -12,15 +12,19 @@ enum {
   TASKS = 2,       /* of y and dx, per thread, at least */
   DW_ROWS = 1536,  /* tile of a weight gradient: x is packed by columns, dy read in place */
   DW_COLS = 192,   /* twice that where dy is narrow */
+  DW_SQUARE = 384, /* rows and columns of it where the second cache holds a square one and its operands */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
   DW_SHORT = 96    /* up to here too few rows of tiles use what would be packed */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
-int64_t dd_matmul_scratch(void) {
+/* Most columns of x that are packed for a weight gradient. */
+static int64_t x_columns(int64_t in) { return dd_min64(2 * DW_SQUARE, in) + DD_NR_MAX; }
+
+int64_t dd_matmul_scratch(int64_t widest) {
   const int64_t fresh = (DD_FRESH_ROWS + DD_MR_MAX + STRIP) * DD_KC_MAX;
-  const int64_t backward = (2 * DW_COLS + DD_NR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t backward = (x_columns(widest) + dd_min64(DW_SQUARE, widest) + DD_MR_MAX) * DD_TOKEN_CHUNK;
   return fresh > backward ? fresh : backward;
 }
 
@@ -146,10 +150,13 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
                        int more) {
   dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
+  /* A square tile reads least from beyond the second cache, if it stays there from chunk to chunk with its operands. */
+  const int square = c->l2 / 4 * 3 >= 4 * DW_SQUARE * (DW_SQUARE + 2 * DD_TOKEN_CHUNK);
+  const int64_t most_rows = square ? DW_SQUARE : DW_ROWS, most_cols = square ? DW_SQUARE : DW_COLS;
   /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
    * the columns reads dy again, a part of the rows packs x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
-  int64_t row_parts = dd_pieces(out, DW_ROWS), col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
+  int64_t row_parts = dd_pieces(out, most_rows), col_parts = dd_pieces(in, out > MC ? most_cols : 2 * most_cols);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
     if (2 * row_parts <= row_panels && out / row_parts >= in / col_parts) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
@@ -157,7 +164,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     else break;
   }
   if (row_parts * col_parts % c->nthreads) row_parts = dd_min64(dd_round_up(row_parts, c->nthreads), row_panels);
-  float *pb = c->scratch;
+  float *pb = c->scratch, *pa = pb + x_columns(in) * DD_TOKEN_CHUNK;
   DD_FOR(c, task, row_parts * col_parts) {
     const int64_t o = dd_part_begin(row_panels, task / col_parts, row_parts) * kn->mr;
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
@@ -166,6 +173,8 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
     const int narrow = in <= DW_NARROW || (ni <= DW_NARROW && out <= MC);
     const int in_place = ni % (kn->nr / 2) == 0 && ((narrow && kn->mr > 8) || no <= DW_SHORT);
+    /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
+    const int pack_dy = square && ni > DW_NARROW;
     /* What of x comes next: all of it by rows where these lie side by side, else some rows, or, where there are fewer
      * tiles than rows, columns. */
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr), by_columns = in_place && ni < in;
@@ -174,7 +183,11 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
       if (!in_place) kn->pack_b(pb, kc, ni, xt, in, 1);
-      const dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
+      dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
+      if (pack_dy) {
+        kn->pack_a(pa, no, kc, left.data, 1, out);
+        left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
+      }
       const dd_operand right = {.data = in_place ? xt : pb,
                                 .step = in_place ? in : kn->nr,
                                 .panel = in_place ? kn->nr : kn->nr * kc,

@@ -56,8 +56,8 @@ void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_p
  * more: 0: dw begins here; 1: these rows follow those that dw already has (a multiple of DD_TOKEN_CHUNK). */
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
                        int more);
-/** Floats of per-thread scratch that matmuls need. */
-int64_t dd_matmul_scratch(void);
+/** Floats of per-thread scratch that matmuls need whose rows, of either side, have at most `widest` elements. */
+int64_t dd_matmul_scratch(int64_t widest);
 
 /* epilogues */
 void dd_epi_bias(const dd_kernels *k, const dd_epilogue *e, float *out, int64_t ldo, int64_t row0, int64_t rows,
