@@ -22,6 +22,8 @@ typedef struct tile_args {
   float *c;
   int64_t ldc, fours, rest, from_c, add_c; /* rest: k beyond the fours */
   int64_t apart, step, last;               /* whether each k fetches a line of its own; to the next one; to the next four */
+  float *next_c;                           /* the row to fetch next */
+  const float *fb;                         /* room for a register */
   int64_t fetch_a, wrap;                   /* wrap: from the last rows of a tile back to its first ones, a line on */
 } tile_args;
 #define X_C "0(%[args])"
@@ -33,9 +35,11 @@ typedef struct tile_args {
 #define X_APART "48(%[args])"
 #define X_STEP "56(%[args])"
 #define X_LAST "64(%[args])"
-#define X_FETCH_A "72(%[args])"
-#define X_WRAP "80(%[args])"
-_Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48 && offsetof(tile_args, wrap) == 80,
+#define X_NEXT_C "72(%[args])"
+#define X_FB "80(%[args])"
+#define X_FETCH_A "88(%[args])"
+#define X_WRAP "96(%[args])"
+_Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48 && offsetof(tile_args, wrap) == 96,
                "the offsets above");
 
 #define X_STR_(x) #x
@@ -47,8 +51,6 @@ _Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48
 /* ---- sums: from zero or C, and back to it; t points at rows of C ---- */
 #define X_ZERO(kind, i, a, p, q, u)                                                                                    \
   X_("vxorps " X_R(p) ", " X_R(p) ", " X_R(p)) X_("vxorps " X_R(q) ", " X_R(q) ", " X_R(q))
-#define X_FETCH(kind, i, a, p, q, u) /* it is often in the second cache or beyond */                                   \
-  X_("prefetcht0 (%[t])") X_("prefetcht0 2*" X_HALF "-4(%[t])") X_("add " X_LDC ", %[t]")
 #define X_LOAD(kind, i, a, p, q, u)                                                                                    \
   X_("vmovups (%[t]), " X_R(p)) X_("vmovups " X_HALF "(%[t]), " X_R(q)) X_("add " X_LDC ", %[t]")
 #define X_ADD(kind, i, a, p, q, u)                                                                                     \
@@ -56,7 +58,7 @@ _Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48
 #define X_STORE(kind, i, a, p, q, u)                                                                                   \
   X_("vmovups " X_R(p) ", (%[t])") X_("vmovups " X_R(q) ", " X_HALF "(%[t])") X_("add " X_LDC ", %[t]")
 #define X_BEGIN                                                                                                        \
-  X_("mov " X_C ", %[t]") X_("cmpq $0, " X_FROM_C) X_("jne 1f") X_ROWS(X_FETCH, 0) X_ROWS(X_ZERO, 0) X_("jmp 2f")      \
+  X_("mov " X_C ", %[t]") X_("cmpq $0, " X_FROM_C) X_("jne 1f") X_ROWS(X_ZERO, 0) X_("jmp 2f")                         \
   X_("1:") X_ROWS(X_LOAD, 0) X_("2:")
 #define X_END                                                                                                          \
   X_("mov " X_C ", %[t]") X_("cmpq $0, " X_ADD_C) X_("je 1f") X_ROWS(X_ADD, 0) X_("mov " X_C ", %[t]")                 \
@@ -64,13 +66,20 @@ _Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48
 
 /* ---- k: t counts the fours, then what is left ---- */
 #define X_B X_("vmovups (%[b]), " X_R(0)) X_("vmovups " X_HALF "(%[b]), " X_R(1)) X_("add %[bs], %[b]")
+/* C is often beyond the second cache. A row of it is fetched in each of the first fours: all rows at once would take all
+ * places in which loads wait, and those of A and B with them. */
+#define X_AHEAD_C                                                                                                      \
+  X_("cmp $" X_STR(TILE_MR) ", %[t]") X_("jae 9f") X_("mov %[fb], " X_FB) X_("mov " X_NEXT_C ", %[fb]")                \
+  X_("prefetcht1 (%[fb])") X_("prefetcht1 2*" X_HALF "-4(%[fb])") X_("add " X_LDC ", %[fb]")                           \
+  X_("mov %[fb], " X_NEXT_C) X_("mov " X_FB ", %[fb]") X_("9:")
 #define X_AHEAD                                                                                                        \
   X_("prefetcht1 (%[fb])") X_("cmpq $0, " X_APART) X_("je 4f")                                                         \
   X_("add " X_STEP ", %[fb]") X_("prefetcht1 (%[fb])") X_("add " X_STEP ", %[fb]") X_("prefetcht1 (%[fb])")            \
   X_("add " X_STEP ", %[fb]") X_("prefetcht1 (%[fb])") X_("4:") X_("add " X_LAST ", %[fb]")
 #define X_LOOP(AHEAD, K, NEXT)                                                                                         \
   X_("xor %k[t], %k[t]") X_("cmp " X_FOURS ", %[t]") X_("je 6f") X_(".p2align 4")                                      \
-  X_("3:") X_AHEAD AHEAD K(0) K(1) K(2) K(3) NEXT(16) X_("inc %[t]") X_("cmp " X_FOURS ", %[t]") X_("jne 3b")          \
+  X_("3:") X_AHEAD_C X_AHEAD AHEAD K(0) K(1) K(2) K(3) NEXT(16) X_("inc %[t]") X_("cmp " X_FOURS ", %[t]")             \
+  X_("jne 3b")                                                                                                         \
   X_("6:") X_("mov " X_REST ", %[t]") X_("test %[t], %[t]") X_("je 8f")                                                \
   X_("7:") K(0) NEXT(4) X_("dec %[t]") X_("jne 7b") X_("8:")
 
@@ -111,12 +120,13 @@ static tile_args tile_args_of(int64_t kk, float *c, int64_t ldc, dd_gemm_mode mo
                      .apart = apart,
                      .step = step,
                      .last = apart ? step : 4 * step,
+                     .next_c = c,
                      .fetch_a = f->fetch_a};
 }
 
 static void X_NAME(tile)(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc,
                          dd_gemm_mode mode, const ahead *f) {
-  const tile_args args = tile_args_of(kk, c, ldc, mode, f);
+  tile_args args = tile_args_of(kk, c, ldc, mode, f);
   const float *fa = f->a, *fb = f->b;
   int64_t t;
   __asm__ volatile(X_BEGIN X_LOOP(X_LANES_AHEAD, X_K_LANES, X_LANES_NEXT) X_END
