@@ -2,7 +2,6 @@
 #include "bench/bench.h"
 #include "dd_config.h"
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/utsname.h>

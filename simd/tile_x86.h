@@ -97,7 +97,7 @@ _Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48
 #define X_AT_ODD(a, u) "4*" #u "(%[" #a "],%[as])"
 #define X_ROW(kind, i, a, p, q, u) X_##kind(X_AT_##kind(a, u), p, q)
 #define X_K_ROWS(u) X_B X_ROWS(X_ROW, u)
-/* Of the next tile a line of three rows at a time: of all rows in sixteen k. */
+/* Of the next rows a line of three at a time: of twelve, one tile of them or two, in sixteen k. */
 #define X_ROWS_AHEAD                                                                                                   \
   X_("cmpq $0, " X_FETCH_A) X_("je 5f")                                                                                \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
@@ -107,10 +107,10 @@ _Static_assert(offsetof(tile_args, ldc) == 8 && offsetof(tile_args, apart) == 48
 #define X_NEXT_4(a, i) X_("add $4, %[" #a "]")
 #define X_ROWS_NEXT(bytes) X_POINTERS(X_NEXT_##bytes) X_("add $" #bytes ", %[a]")
 #define X_DECLARE(a_i, i) const float *a_i = a + i * as;
-#define X_OPERAND(a_i, i) , [a_i] "+r"(a_i)
+#define X_OPERAND(a_i, i) , [a_i] "+&r"(a_i)
 
 static tile_args tile_args_of(int64_t kk, float *c, int64_t ldc, dd_gemm_mode mode, const ahead *f) {
-  const int64_t step = f->step * 4, apart = f->step > TW / 4;
+  const int64_t step = f->step * 4, apart = f->step > 64 / (int)sizeof(float) / 4;
   return (tile_args){.c = c,
                      .ldc = ldc * 4,
                      .fours = kk / 4,
@@ -130,7 +130,7 @@ static void X_NAME(tile)(int64_t kk, const float *a, int64_t as, const float *b,
   const float *fa = f->a, *fb = f->b;
   int64_t t;
   __asm__ volatile(X_BEGIN X_LOOP(X_LANES_AHEAD, X_K_LANES, X_LANES_NEXT) X_END
-                   : [t] "=&r"(t), [a] "+r"(a), [b] "+r"(b), [fb] "+r"(fb), [fa] "+r"(fa)
+                   : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [fb] "+&r"(fb), [fa] "+&r"(fa)
                    : [as] "r"(as * 4), [bs] "r"(bs * 4), [args] "r"(&args)
                    : X_CLOBBERS, "cc", "memory");
 }
@@ -143,7 +143,7 @@ static void X_NAME(rows)(int64_t kk, const float *a, int64_t as, const float *b,
   X_POINTERS(X_DECLARE)
   int64_t t;
   __asm__ volatile(X_BEGIN X_LOOP(X_ROWS_AHEAD, X_K_ROWS, X_ROWS_NEXT) X_END
-                   : [t] "=&r"(t), [a] "+r"(a), [b] "+r"(b), [fb] "+r"(fb), [fa] "+r"(fa)X_POINTERS(X_OPERAND)
+                   : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [fb] "+&r"(fb), [fa] "+&r"(fa)X_POINTERS(X_OPERAND)
                    : [as] "r"(as * 4), [bs] "r"(bs * 4), [args] "r"(&args)
                    : X_CLOBBERS, "cc", "memory");
 }

@@ -11,8 +11,8 @@ enum {
   UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
   TASKS = 2,       /* of y and dx, per thread, at least */
   DW_ROWS = 1536,  /* tile of a weight gradient: x is packed by columns, dy read in place */
-  DW_COLS = 192,   /* twice that where dy is narrow */
-  DW_SQUARE = 384, /* rows and columns of it where the second cache holds a square one and its operands */
+  DW_COLS = 192,   /* twice that, or twice the square's, where dy is narrow */
+  DW_SQUARE = 384, /* rows and columns of it where the second cache holds a square one; dy is packed then, too */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
   DW_SHORT = 96    /* up to here too few rows of tiles use what would be packed */
 };
