@@ -165,7 +165,7 @@ typedef struct dd_inspect_record {
   const char *kind;    /**< one word: "run", "npy", "safetensors" ... */
   const char *what;    /**< the same for people */
   const char *lines;   /**< facts as lines of text, without control characters */
-  const char *json;    /**< the same facts as a JSON object */
+  const char *json;    /**< the same facts as a JSON object, whose texts may hold an escaped NUL */
   int64_t reserved[4]; /**< 0 */
 } dd_inspect_record;
 

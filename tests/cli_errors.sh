@@ -359,6 +359,10 @@ has 'inspect: second file' out 'text.txt: UTF-8 text'
 is 'inspect, one unknown: exit code' 4 $?
 has 'inspect: JSON' out '"kind":"checkpoint","facts":{"iteration":12'
 has 'inspect, one unknown: error' err '1 of 2 could not be inspected; the first: latin.txt is of no kind that is known'
+printf '\200\4\214\3a\0b\224.' >nul.pkl
+"$bin" inspect --json nul.pkl >out 2>err
+is 'inspect, a NUL in a text: exit code' 0 $?
+has 'inspect, a NUL in a text: JSON' out '"value":"a\u0000b"'
 is 'inspect: writes nothing' "$before" "$(contents run)"
 fails 'inspect nothing' 2 'no file to inspect' -- "$bin" inspect
 fails 'inspect what is not there' 74 'nosuch' -- "$bin" inspect nosuch

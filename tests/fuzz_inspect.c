@@ -14,7 +14,7 @@ static void on_inspect(void *user, const dd_inspect_record *r) {
     demand(*c >= 32 || *c == '\n', "a control character");
     demand(*c != 127 && !(*c == 0xc2 && c[1] >= 0x80 && c[1] < 0xa0), "a control character");
   }
-  json_t *o = json_loads(r->json, 0, NULL);
+  json_t *o = json_loads(r->json, JSON_ALLOW_NUL, NULL);
   demand(json_is_object(o) && json_object_size(o), "no JSON");
   json_decref(o);
 }
@@ -58,6 +58,7 @@ static fuzz_seed seeds[] = {
      "{\"type\":\"eval\",\"iter\":0,\"val_loss\":4.1,\"best_iter\":0}\n", 0},
     {"A text of \xc3\xa9 and \xe2\x82\xac.\n", 0},
     {"\1\0\2\0", 4},
+    {"\x80\4\x8c\3a\0b\x94.", 9}, /* a text that holds a NUL */
     {NULL, 0}};
 static const char *const words[] = {
     "{", "}", "[", "]", ",", ":", "\"", "\\u0007", "\\u009b", "\x1b[2J", "\n", "null", "1e999", "\"settings\":",

@@ -22,7 +22,7 @@ static void on_inspect(void *user, const dd_inspect_record *r) {
   snprintf(kinds + strlen(kinds), sizeof kinds - strlen(kinds), "%s ", r->kind);
   snprintf(lines, sizeof lines, "%s", r->lines);
   json_decref(facts);
-  facts = json_loads(r->json, 0, NULL);
+  facts = json_loads(r->json, JSON_ALLOW_NUL, NULL);
   assert_true(json_is_object(facts) && strlen(r->what) > 3 && strlen(r->path) > 0);
 }
 

@@ -49,7 +49,8 @@ struct dd_cli {
   bool mid_line;         /* generated text did not end with a line feed */
   char *text;            /* with --json: the generated text so far */
   size_t text_size;
-  json_t *lines;         /* with --json: messages of `info`, checks of `verify` so far */
+  json_t *lines;         /* with --json: messages of `info`, checks of `verify`, files of `inspect` so far */
+  size_t told;           /* files of `inspect`, all of which must be in lines */
 };
 
 /* ---- commands.c ---- */
