@@ -73,6 +73,36 @@ static inline void print_tiers(void) {
   printf("\n");
 }
 
+/* ---- upper halves of registers ------------------------------------------------------------------------------- */
+
+/* A kernel has to clear the upper halves of vector registers when it ends (vzeroupper): where they are left dirty, code
+ * of the SSE kind, like most of this program, pays over a hundred cycles an instruction on Intel's processors. The first
+ * call finds whether the processor can tell: XGETBV with ECX 1, which says "clean" after vzeroupper. */
+#if defined __x86_64__ && defined __OPTIMIZE__
+static inline int upper_dirty(void) {
+  unsigned in_use, high;
+  __asm__ volatile("xgetbv" : "=a"(in_use), "=d"(high) : "c"(1));
+  return (in_use & 4) != 0;
+}
+static inline int upper_tells(void) {
+  unsigned a = 0xd, b, c = 1, d;
+  if (!__builtin_cpu_supports("avx2")) return 0;
+  __asm__("cpuid" : "+a"(a), "=b"(b), "+c"(c), "=d"(d));
+  if (!(a & 4)) return 0;
+  __asm__ volatile("vzeroupper");
+  return !upper_dirty();
+}
+static inline void upper_halves_are_clean(const char *kernel, const char *tier) {
+  static int tells = -1;
+  if (tells < 0) {
+    tells = upper_tells();
+    if (!tells) printf("this processor does not say whether upper halves are clean: not tested\n");
+  } else if (tells && upper_dirty()) fail_msg("%s, tier %s: leaves the upper halves of registers dirty", kernel, tier);
+}
+#else
+static inline void upper_halves_are_clean(const char *kernel, const char *tier) { (void)kernel, (void)tier; }
+#endif
+
 /* ---- random inputs ----------------------------------------------------------------------------------------- */
 
 /* SplitMix64 (Steele, Lea, Flood 2014): own and tiny, so that inputs never depend on a library. */
@@ -296,6 +326,7 @@ static inline void check_case(const kcase *c) {
       got[alias] = got[0];
     }
     c->call(k, got, c);
+    upper_halves_are_clean(c->kernel, k->tier);
     for (int i = 0; i < ops; i++) {
       if (i && i == alias) continue;
       const operand *o = &c->op[i];

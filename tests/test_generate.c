@@ -164,7 +164,8 @@ static void fed_case(const dd_shape *s, dd_weights kind, const dd_team *team, fl
     assert_int_equal(dd_infer_length(alone), S);
   }
   static const int64_t pieces[] = {1, 7, S_MAX};
-  for (int p = 0; p < COUNT(pieces); p++) {
+  const int ways = first && getenv("DD_QUICK") ? 0 : COUNT(pieces); /* the other teams do it to these bits */
+  for (int p = 0; p < ways; p++) {
     dd_infer_reset(alone);
     dd_infer_reset(many);
     for (int64_t t = 0, n; t < S; t += n) {

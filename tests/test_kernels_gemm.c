@@ -111,6 +111,7 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   t->pack_b(pb, kb, p->n, b + k0 * p->b.rs, p->b.rs, p->b.cs);
   if (!p->strided) {
     t->gemm(p->m, p->n, kb, pa, pb, c, p->ldc, mode);
+    upper_halves_are_clean("gemm", t->tier);
     return;
   }
   dd_operand oa = {.data = pa, .step = t->mr, .panel = t->mr * kb};
@@ -121,6 +122,7 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
     ob = (dd_operand){
         .data = b + k0 * p->b.rs, .step = p->b.rs, .panel = t->nr, .next = b, .next_step = p->k, .next_k = p->ldc};
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
+  upper_halves_are_clean("gemm_strided", t->tier);
 }
 
 static void compare(const product *p, const char *tier, const char *with, const float *want, const float *got,

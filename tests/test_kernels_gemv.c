@@ -83,6 +83,7 @@ static void call(const dd_kernels *k, const gemv_case *q, float *out, const void
   case W_BF16: k->gemv_bf16(out, q->ldo, q->m, q->n, q->kk, x, q->ldx, w, q->ldw); break;
   case W_I8: k->gemv_i8(out, q->ldo, q->m, q->n, q->kk, x, q->ldx, xs, w, q->ldw, ws); break;
   }
+  upper_halves_are_clean(weight_names[q->kind], k->tier);
 }
 
 typedef struct gemv_rooms {
