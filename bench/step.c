@@ -93,8 +93,19 @@ static dd_spread price(const dd_contender *with, const dd_contender *without) {
   return dd_spread_of(x, with->n);
 }
 
-/* Where threads spend a step. Measured apart from the rounds, because reading clocks costs a little. */
-static int phases(const config *g, dd_trainee *t, int steps, dd_error *err) {
+/* FLOPs of a phase that consists of matrix products, as dd_step_flops counts them; 0 for the others. */
+static double phase_flops(const dd_bench_preset *p, dd_phase phase) {
+  const double L = (double)p->shape.L, C = (double)p->shape.C, T = (double)p->T, V = (double)p->shape.V;
+  const double tokens = (double)p->B * T;
+  if (phase == DD_PHASE_MATMUL || phase == DD_PHASE_MATMUL_BACK || phase == DD_PHASE_DWEIGHT)
+    return 2 * (12 * L * C * C + V * C) * tokens;
+  if (phase == DD_PHASE_ATTENTION) return 2 * L * T * C * tokens;
+  return phase == DD_PHASE_ATTENTION_BACK ? 4 * L * T * C * tokens : 0;
+}
+
+/* Where threads spend a step, and what the products in it reach of `tile`, GFLOP/s of the tile on all threads. Measured
+ * apart from the rounds, because reading clocks costs a little. */
+static int phases(const config *g, dd_trainee *t, int steps, double tile, dd_error *err) {
   double ms[DD_PHASE_COUNT], all = 0, forward = 0, backward = 0;
   if (dd_team_timing(t->m->team, 1)) return dd_fail(err, DD_E_RUNTIME, "out of memory for the clocks");
   dd_run_step(t, steps);
@@ -114,6 +125,14 @@ static int phases(const config *g, dd_trainee *t, int steps, dd_error *err) {
     snprintf(what, sizeof what, "  %s", dd_phase_name((dd_phase)p));
     rc = add(g, what, "ms", one(ms[p]), 1, ms[p] / all, err);
   }
+  if (!rc) dd_bench_say(g->b, "products in the phases, with what is fused to them; limit: the tile in the first cache");
+  for (int p = 0; p < DD_PHASE_COUNT && !rc; p++) {
+    char what[40];
+    const double rate = phase_flops(g->p, (dd_phase)p) / ms[p] / 1e6;
+    if (ms[p] <= 0 || rate <= 0) continue;
+    snprintf(what, sizeof what, "  %s, products", dd_phase_name((dd_phase)p));
+    rc = add(g, what, "GFLOP/s", one(rate), 0, rate / tile, err);
+  }
   return rc;
 }
 
@@ -125,8 +144,9 @@ static int memory(const config *g, int reset, dd_error *err) {
   return rc;
 }
 
-static int measure(const config *g, dd_trainee *t, dd_error *err) {
-  enum { PEAK, WITH, WITHOUT, FORWARD, CONTENDERS };
+/* tile: GFLOP/s of the matrix tile in the first cache, median of the rounds. */
+static int measure(const config *g, dd_trainee *t, double *tile, dd_error *err) {
+  enum { PEAK, TILE, WITH, WITHOUT, FORWARD, CONTENDERS };
   const double flops = dd_step_flops(g->p), tokens = (double)(g->p->B * g->p->T);
   dd_trainee plain = *t; /* the same model at another rate */
   dd_meter m;
@@ -137,6 +157,7 @@ static int measure(const config *g, dd_trainee *t, dd_error *err) {
   int rc = dd_meter_open(&m, g->b, t->m->team, err);
   if (!rc) {
     c[PEAK] = dd_meter_peak(&m);
+    c[TILE] = dd_meter_tile(&m);
     c[WITH] = (dd_contender){.who = "dd-cpu", .run = dd_run_step, .arg = t, .work = flops};
     c[WITHOUT] = (dd_contender){.who = "dd-cpu", .run = dd_run_step, .arg = &plain, .work = flops};
     c[FORWARD] =
@@ -145,6 +166,10 @@ static int measure(const config *g, dd_trainee *t, dd_error *err) {
   }
   dd_meter_close(&m);
   if (!rc) rc = add(g, "multiply-add peak", "GFLOP/s", dd_contender_rate(c + PEAK, 1e9), 0, NAN, err);
+  *tile = rc ? NAN : dd_contender_rate(c + TILE, 1e9).median;
+  if (!rc)
+    rc = add(g, "tile in the first cache", "GFLOP/s", dd_contender_rate(c + TILE, 1e9), 0,
+             dd_contender_ratio(c + TILE, c + PEAK), err);
   if (!rc)
     rc = add(g, "step, dropout 0.2", "ms", times_1000(dd_contender_seconds(c + WITH)), 1,
              dd_contender_ratio(c + WITH, c + PEAK), err);
@@ -165,7 +190,7 @@ static int configuration(const config *g, dd_error *err) {
   g->b->using = g->threads;
   const int reset = dd_memory_peak_reset(); /* before the model: what is freed does not count, what stays does */
   const double begin = dd_now();
-  double first = 0; /* from nothing to the end of the first step */
+  double first = 0, tile = NAN; /* first: from nothing to the end of the first step */
   int rc = dd_trainee_open(&t, g->p, g->k, g->threads, err);
   if (!rc) {
     t.rate = 0.2;
@@ -174,10 +199,10 @@ static int configuration(const config *g, dd_error *err) {
     dd_bench_heading(g->b, "%s, %lld x %lld tokens, %.1f GFLOP, tier %s, %d thread%s; limit: peak", g->p->name,
                      (long long)g->p->B, (long long)g->p->T, dd_step_flops(g->p) / 1e9, g->k->tier, g->threads,
                      g->threads > 1 ? "s" : "");
-    rc = measure(g, &t, err);
+    rc = measure(g, &t, &tile, err);
   }
   if (!rc) rc = add(g, "creation and first step", "ms", one(first), 1, NAN, err);
-  if (!rc) rc = phases(g, &t, dd_step_flops(g->p) > 5e11 ? 1 : 5, err);
+  if (!rc) rc = phases(g, &t, dd_step_flops(g->p) > 5e11 ? 1 : 5, tile, err);
   if (!rc) rc = memory(g, reset, err);
   dd_trainee_close(&t);
   return rc;

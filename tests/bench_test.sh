@@ -37,6 +37,7 @@ for line in 'machine: ' 'build:   ' ', 2 threads' 'kernels: tiny' 'products: tin
   'generate: tiny' 'scaling: tiny' 'iteration, cosine' 'multiply-add with loads' 'barrier' 'layernorm 32 DRAM' 'softmax 32 L2' \
   'adamw DRAM' 'creation and first step' \
   "y = x W' 128x32x65" "dW = dy' x, worst of limit" 'step, dropout 0.2' 'price of dropout 0.2' 'matmul dx' \
+  'tile in the first cache' "matmul dW = dy' x, products" 'attention backward, products' \
   'memory, predicted' 'tokens' 'speedup, 2 threads' '128 cores, finer tasks' 'modelled' 'during the run: others kept'; do
   check "a line with: $line" grep -qF -e "$line" out
 done
