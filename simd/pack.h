@@ -41,17 +41,25 @@ VI void pack_panels(float *dst, int64_t w, int64_t lanes, int64_t kk, const floa
       pack_lanes(dst + p * w * kk, w, p < whole ? w : rest, kk, src + p * w * rs, rs);
     return;
   }
-  if (rs == 1) { /* each k is a row of the source: read it once, from end to end, for all panels */
-    for (int64_t k = 0; k < kk; k++) {
+  if (rs == 1) {
+    /* Each k is a row of the source: read it once, from end to end, for all panels. Four at a time, because their pieces
+     * of a panel are whole lines, and the panels often lie in the same set of the first cache. */
+    enum { ROWS = 4 };
+    int64_t k = 0;
+    for (; k + ROWS <= kk; k += ROWS) {
       const float *s = src + k * cs;
       float *d = dst + k * w;
-      for (int64_t p = 0; p < whole; p++, s += w, d += w * kk) {
-        __builtin_prefetch(s + 6 * cs);
-        if (w > 16) __builtin_prefetch(s + 6 * cs + 16);
-        memcpy(d, s, (size_t)w * sizeof *d);
-      }
-      if (rest) memcpy(d, s, (size_t)rest * sizeof *d);
+      for (int64_t p = 0; p < whole; p++, s += w, d += w * kk)
+        for (int q = 0; q < ROWS; q++) {
+          __builtin_prefetch(s + (2 * ROWS + q) * cs);
+          if (w > 16) __builtin_prefetch(s + (2 * ROWS + q) * cs + 16);
+          memcpy(d + q * w, s + q * cs, (size_t)w * sizeof *d);
+        }
+      for (int q = 0; q < ROWS && rest; q++) memcpy(d + q * w, s + q * cs, (size_t)rest * sizeof *d);
     }
+    for (; k < kk; k++)
+      for (int64_t p = 0; p * w < lanes; p++)
+        memcpy(dst + p * w * kk + k * w, src + k * cs + p * w, (size_t)(p < whole ? w : rest) * sizeof *dst);
     return;
   }
   for (int64_t p = 0; p * w < lanes; p++)

@@ -30,7 +30,7 @@ typedef struct dd_operand {
   const float *data;
   int64_t step, panel;
   int64_t lane;       /* of A; 0: lanes lie side by side */
-  const float *next;  /* of B, a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
+  const float *next;  /* a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
   int64_t next_step;  /* from one tile's share to the next one's */
   int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */
 } dd_operand;

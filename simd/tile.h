@@ -204,11 +204,24 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, i
   }
 }
 
+/* What the caller needs next of an operand: address for the next tile, steps to the next k and to the next tile. */
+typedef struct stream {
+  const float *at;
+  int64_t per_k, per_tile;
+} stream;
+VI stream stream_of(const dd_operand *o, int64_t kk) {
+  if (!o->next) return (stream){o->data, 0, 0};
+  const int64_t share = o->next_k ? o->next_k : kk ? o->next_step / kk : 0;
+  return (stream){o->next, share < 1 ? 1 : share, o->next_step};
+}
+
 /* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
-  const float *bp = b->data, *next = b->next ? b->next : bp;
-  const int64_t share = b->next_k ? b->next_k : kk ? b->next_step / kk : 0, step = b->next ? share < 1 ? 1 : share : 0;
+  const float *bp = b->data;
+  stream next[2] = {stream_of(b, kk), stream_of(a->next ? a : b, kk)};
+  const int streams = a->next ? 2 : 1;
+  int turn = 0;
   const int64_t in_rows = a->lane != 0, as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
@@ -223,8 +236,10 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
       tile_fn *fn = tile_of[mr - 1][in_rows][nc > TW];
       const float *after = ap + a->panel + last;
       const int other_lines = (uintptr_t)after / 64 != (uintptr_t)(ap + last) / 64;
-      const ahead f = {after, next, step, in_rows ? j == 0 : as != TILE_MR && other_lines};
-      if (b->next) next += b->next_step;
+      stream *t = &next[turn];
+      const ahead f = {after, t->at, t->per_k, in_rows ? j == 0 : as != TILE_MR && other_lines};
+      t->at += t->per_tile;
+      turn = (turn + 1) % streams;
       if (nc == TILE_NR || nc == TW) fn(kk, ap, as, bp, b->step, cp, ldc, mode, &f);
       else tile_edge(fn, mr, nc, kk, ap, as, bp, b->step, cp, ldc, mode, &f);
     }

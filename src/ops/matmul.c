@@ -158,7 +158,9 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
   int64_t row_parts = dd_pieces(out, most_rows), col_parts = dd_pieces(in, out > MC ? most_cols : 2 * most_cols);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
-    if (2 * row_parts <= row_panels && out / row_parts >= in / col_parts) row_parts *= 2;
+    /* x in place with rows that fill many pages: better whole, while three panels are left to a part of the rows. */
+    const int few = out <= DW_SHORT && in > DW_NARROW && 6 * row_parts <= row_panels;
+    if (2 * row_parts <= row_panels && (few || out / row_parts >= in / col_parts)) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
     else break;
@@ -171,14 +173,14 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
     /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
-    const int narrow = in <= DW_NARROW || (ni <= DW_NARROW && out <= MC);
-    const int in_place = ni % (kn->nr / 2) == 0 && ((narrow && kn->mr > 8) || no <= DW_SHORT);
+    const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = square && ni > DW_NARROW;
-    /* What of x comes next: all of it by rows where these lie side by side, else some rows, or, where there are fewer
-     * tiles than rows, columns. */
+    /* What of x comes next: all of it by rows where these lie side by side, else the part's piece of a row for each tile,
+     * or, where there are fewer tiles than rows, columns. Tiles fetch for x and for dy in turn, if that is packed. */
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr), by_columns = in_place && ni < in;
-    const int64_t next_step = by_columns ? dd_pieces(ni, tiles) : ni < in ? in : DD_TOKEN_CHUNK * in / tiles;
+    const int64_t together = (1 + pack_dy) * DD_TOKEN_CHUNK, piece = dd_pieces(ni, DD_TOKEN_CHUNK);
+    const int64_t next_step = by_columns ? dd_pieces(ni, tiles) : ni < in ? in : together * in / tiles;
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
@@ -186,14 +188,19 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
       if (pack_dy) {
         kn->pack_a(pa, no, kc, left.data, 1, out);
-        left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
+        left = (dd_operand){.data = pa,
+                            .step = kn->mr,
+                            .panel = kn->mr * kc,
+                            .next = left.data + kc * out,
+                            .next_step = no < out ? out : together * out / tiles,
+                            .next_k = no < out ? dd_pieces(no, DD_TOKEN_CHUNK) : 0};
       }
       const dd_operand right = {.data = in_place ? xt : pb,
                                 .step = in_place ? in : kn->nr,
                                 .panel = in_place ? kn->nr : kn->nr * kc,
                                 .next = xt + kc * in,
                                 .next_step = next_step,
-                                .next_k = by_columns ? in : 0};
+                                .next_k = by_columns ? in : ni < in ? piece : 0};
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
