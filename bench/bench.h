@@ -124,7 +124,9 @@ void dd_peer_sgemm(const dd_peer *p, int ta, int tb, int64_t m, int64_t n, int64
                    float *c);
 
 typedef enum dd_dnnl_op { DD_DNNL_SOFTMAX, DD_DNNL_GELU, DD_DNNL_LAYERNORM } dd_dnnl_op;
-/** A primitive over [rows][cols]; NULL when oneDNN is missing, was built without its header, or cannot. */
+/** Whether the library that was found has these, as the header that this program was built with describes them. */
+bool dd_dnnl_usable(const dd_peer *p);
+/** A primitive over [rows][cols]; NULL when oneDNN is not usable, or cannot. */
 dd_dnnl *dd_dnnl_create(const dd_peer *p, dd_dnnl_op op, int64_t rows, int64_t cols);
 /** out and in may be the same for softmax and gelu; w, b, mean, var only for layernorm. */
 void dd_dnnl_run(dd_dnnl *d, float *out, float *in, float *w, float *b, float *mean, float *var);

@@ -184,7 +184,11 @@ static int all_cases(dd_bench *b, dd_team *t, int preset, dd_error *err) {
 }
 
 int dd_bench_kernels(dd_bench *b, dd_error *err) {
+  const dd_peer *onednn = b->peers + DD_PEER_ONEDNN;
   int rc = DD_OK;
+  if (onednn->handle && !dd_dnnl_usable(onednn))
+    dd_bench_say(b, "oneDNN's rows are left out: its header (Debian: libdnnl-dev) was missing at build time,"
+                    " or too new");
   for (int i = 0; i < b->n_tiers && !rc; i++) {
     /* scalar is the reference for bits, not for speed; measured when asked for */
     if (b->tiers[i] == &dd_kernels_scalar && !b->tiers_given && b->n_tiers > 1) continue;

@@ -82,6 +82,11 @@ static int create(dd_dnnl *d, dd_dnnl_op op, int64_t rows, int64_t cols) {
   return 1;
 }
 
+bool dd_dnnl_usable(const dd_peer *p) {
+  dd_dnnl d;
+  return p->handle && look_up(&d, p->handle);
+}
+
 dd_dnnl *dd_dnnl_create(const dd_peer *p, dd_dnnl_op op, int64_t rows, int64_t cols) {
   if (!p->handle) return NULL;
   dd_dnnl *d = calloc(1, sizeof *d);
@@ -117,6 +122,7 @@ void dd_dnnl_destroy(dd_dnnl *d) {
 }
 
 #else
+bool dd_dnnl_usable(const dd_peer *p) { return (void)p, false; }
 dd_dnnl *dd_dnnl_create(const dd_peer *p, dd_dnnl_op op, int64_t rows, int64_t cols) {
   (void)p, (void)op, (void)rows, (void)cols;
   return NULL;
