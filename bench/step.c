@@ -5,9 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
-double dd_step_flops(const dd_bench_preset *p) {
+/* FLOPs of a phase that consists of matrix products of a step; 0 for the others. */
+static double phase_flops(const dd_bench_preset *p, dd_phase phase) {
   const double L = (double)p->shape.L, C = (double)p->shape.C, T = (double)p->T, V = (double)p->shape.V;
-  return (6 * (12 * L * C * C + V * C) + 6 * L * T * C) * (double)p->B * T;
+  const double tokens = (double)p->B * T;
+  if (phase == DD_PHASE_MATMUL || phase == DD_PHASE_MATMUL_BACK || phase == DD_PHASE_DWEIGHT)
+    return 2 * (12 * L * C * C + V * C) * tokens;
+  if (phase == DD_PHASE_ATTENTION) return 2 * L * T * C * tokens;
+  return phase == DD_PHASE_ATTENTION_BACK ? 4 * L * T * C * tokens : 0;
+}
+
+double dd_step_flops(const dd_bench_preset *p) {
+  double sum = 0;
+  for (int phase = 0; phase < DD_PHASE_COUNT; phase++) sum += phase_flops(p, (dd_phase)phase);
+  return sum;
 }
 
 /* ---- a model at work ---- */
@@ -91,16 +102,6 @@ static dd_spread price(const dd_contender *with, const dd_contender *without) {
   double x[DD_SAMPLES_MAX];
   for (int i = 0; i < with->n; i++) x[i] = 100 * (with->seconds[i] / without->seconds[i] - 1);
   return dd_spread_of(x, with->n);
-}
-
-/* FLOPs of a phase that consists of matrix products, as dd_step_flops counts them; 0 for the others. */
-static double phase_flops(const dd_bench_preset *p, dd_phase phase) {
-  const double L = (double)p->shape.L, C = (double)p->shape.C, T = (double)p->T, V = (double)p->shape.V;
-  const double tokens = (double)p->B * T;
-  if (phase == DD_PHASE_MATMUL || phase == DD_PHASE_MATMUL_BACK || phase == DD_PHASE_DWEIGHT)
-    return 2 * (12 * L * C * C + V * C) * tokens;
-  if (phase == DD_PHASE_ATTENTION) return 2 * L * T * C * tokens;
-  return phase == DD_PHASE_ATTENTION_BACK ? 4 * L * T * C * tokens : 0;
 }
 
 /* Where threads spend a step, and what the products in it reach of `tile`, GFLOP/s of the tile on all threads. Measured

@@ -219,8 +219,8 @@ VI stream stream_of(const dd_operand *o, int64_t kk) {
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data;
-  stream next[2] = {stream_of(b, kk), stream_of(a->next ? a : b, kk)};
-  const int streams = a->next ? 2 : 1;
+  stream next[] = {stream_of(b, kk), stream_of(a, kk)}; /* of both, tile by tile in turn, or of b alone */
+  const int two = a->next != NULL;
   int turn = 0;
   const int64_t in_rows = a->lane != 0, as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
@@ -239,7 +239,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
       stream *t = &next[turn];
       const ahead f = {after, t->at, t->per_k, in_rows ? j == 0 : as != TILE_MR && other_lines};
       t->at += t->per_tile;
-      turn = (turn + 1) % streams;
+      turn ^= two;
       if (nc == TILE_NR || nc == TW) fn(kk, ap, as, bp, b->step, cp, ldc, mode, &f);
       else tile_edge(fn, mr, nc, kk, ap, as, bp, b->step, cp, ldc, mode, &f);
     }

@@ -50,7 +50,6 @@ struct dd_cli {
   char *text;            /* with --json: the generated text so far */
   size_t text_size;
   json_t *lines;         /* with --json: messages of `info`, checks of `verify`, files of `inspect` so far */
-  size_t told;           /* files of `inspect`, all of which must be in lines */
 };
 
 /* ---- commands.c ---- */

@@ -8,9 +8,12 @@ static void on_inspect(void *user, const dd_inspect_record *r) {
   dd_progress_clear(&cli->progress);
   if (cli->json) {
     json_t *path = json_string(r->path); /* a path need not be UTF-8, JSON must be */
-    json_array_append_new(cli->lines, json_pack("{s:o, s:s, s:o}", "file", path ? path : json_null(), "kind", r->kind,
-                                                "facts", json_loads(r->json, JSON_ALLOW_NUL, NULL)));
-    cli->told++;
+    if (json_array_append_new(cli->lines,
+                              json_pack("{s:o, s:s, s:o}", "file", path ? path : json_null(), "kind", r->kind, "facts",
+                                        json_loads(r->json, JSON_ALLOW_NUL, NULL)))) {
+      json_decref(cli->lines); /* no list rather than one with a gap */
+      cli->lines = NULL;
+    }
     return;
   }
   if (cli->mid_line) dd_cli_write(cli, "\n"); /* between two files */
@@ -34,7 +37,7 @@ int dd_cli_inspect(dd_cli *cli, dd_callbacks *cb, dd_error *err) {
   cli->lines = json_array();
   int rc = dd_inspect(cli->settings, cb, err);
   dd_progress_clear(&cli->progress);
-  if (cli->json && json_array_size(cli->lines) < cli->told && !rc)
+  if (cli->json && !cli->lines && !rc)
     rc = dd_fail(err, DD_E_RUNTIME, "out of memory while the result was put together");
   if (cli->json && json_array_size(cli->lines)) {
     json_t *o = json_pack("{s:s, s:i, s:O}", "command", "inspect", "status", rc, "files", cli->lines);

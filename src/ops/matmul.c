@@ -146,6 +146,14 @@ void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_p
   product(c, dx, dy, ldy, w, m, e);
 }
 
+/* Lets tiles fetch the next chunk of tokens of a matrix with rows of ld, of which `cols` columns are needed: all of it
+ * where these are whole rows, else that piece of a row for each tile. `turns`: how many operands take turns. */
+static void fetch_chunk(dd_operand *o, const float *next, int64_t cols, int64_t ld, int64_t tiles, int turns) {
+  o->next = next;
+  o->next_step = cols < ld ? ld : turns * DD_TOKEN_CHUNK * ld / tiles;
+  o->next_k = cols < ld ? dd_pieces(cols, DD_TOKEN_CHUNK) : 0;
+}
+
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
                        int more) {
   dd_enter(c, DD_PHASE_DWEIGHT);
@@ -176,11 +184,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = square && ni > DW_NARROW;
-    /* What of x comes next: all of it by rows where these lie side by side, else the part's piece of a row for each tile,
-     * or, where there are fewer tiles than rows, columns. Tiles fetch for x and for dy in turn, if that is packed. */
-    const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr), by_columns = in_place && ni < in;
-    const int64_t together = (1 + pack_dy) * DD_TOKEN_CHUNK, piece = dd_pieces(ni, DD_TOKEN_CHUNK);
-    const int64_t next_step = by_columns ? dd_pieces(ni, tiles) : ni < in ? in : together * in / tiles;
+    const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
@@ -188,19 +192,14 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
       if (pack_dy) {
         kn->pack_a(pa, no, kc, left.data, 1, out);
-        left = (dd_operand){.data = pa,
-                            .step = kn->mr,
-                            .panel = kn->mr * kc,
-                            .next = left.data + kc * out,
-                            .next_step = no < out ? out : together * out / tiles,
-                            .next_k = no < out ? dd_pieces(no, DD_TOKEN_CHUNK) : 0};
+        left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
+        fetch_chunk(&left, dy + (t + kc) * out + o, no, out, tiles, 2);
       }
-      const dd_operand right = {.data = in_place ? xt : pb,
-                                .step = in_place ? in : kn->nr,
-                                .panel = in_place ? kn->nr : kn->nr * kc,
-                                .next = xt + kc * in,
-                                .next_step = next_step,
-                                .next_k = by_columns ? in : ni < in ? piece : 0};
+      dd_operand right = {.data = in_place ? xt : pb,
+                          .step = in_place ? in : kn->nr,
+                          .panel = in_place ? kn->nr : kn->nr * kc};
+      fetch_chunk(&right, xt + kc * in, ni, in, tiles, 1 + pack_dy);
+      if (in_place && ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
