@@ -17,7 +17,9 @@ static void tile_team(dd_ctx *c, void *arg, int64_t times) {
   const dd_kernels *k = c->k;
   float *a = m->tiles + m->tile_stride * c->tid, *b = a + dd_round_up(k->mr * m->tile_k, 16);
   float *out = b + dd_round_up(k->nr * m->tile_k, 16);
-  for (int64_t i = 0; i < times * TILES; i++) k->gemm(k->mr, k->nr, m->tile_k, a, b, out, k->nr, DD_GEMM_SET);
+  const dd_operand left = {.data = a, .step = k->mr}, right = {.data = b, .step = k->nr};
+  for (int64_t i = 0; i < times * TILES; i++)
+    k->gemm_strided(k->mr, k->nr, m->tile_k, &left, &right, out, k->nr, DD_GEMM_SET);
 }
 
 int dd_meter_open(dd_meter *m, const dd_bench *b, dd_team *t, dd_error *err) {

@@ -67,19 +67,29 @@
   q##i = tv_fma(x, z, q##i);
 #define T1_ROW(i) p##i = tv_fma(tv_bcast(ROW##i), y, p##i);
 
-/* What to fetch into the second cache while a tile runs: the rows of A that the next tile takes, and some of what the
- * caller needs next. Small tiles have no room for both in every k. */
-typedef struct ahead {
-  const float *a, *b;
-  int64_t step; /* of b, per k */
-  int fetch_a;  /* 0: those rows are in a cache already (for tiles that look) */
-} ahead;
-#if TW >= 16
-#define T_AHEAD __builtin_prefetch(fa, 0, 2), fa += as, __builtin_prefetch(fb, 0, 2), fb += f->step;
+/* What the tiles of a product share, and what changes from one to the next. They fetch into the second cache the rows
+ * of A that the next tile takes, and some of what the caller needs next. */
+typedef struct tile_job {
+#ifdef X_ROWS
+  /* tile_x86.h makes these of those below, in bytes, and knows their order. */
+  int64_t ldc4, from_c, add_c;
+  int64_t rest, c_fours, fours; /* of k: beyond whole fours; in fours that fetch a row of C too; in all of them */
+  int64_t k_on, four_on;        /* of B's next: to what a k, and a four, fetches afterwards */
+  int64_t wrap;                 /* of A's next rows: from the last ones back to the first, a line on */
+  int64_t fetch;                /* in a four: 0: a line of B's next; 1: of A's, too; 2: four of B's */
+  float *c;
+#endif
+  const float *next_a, *next_b;
+  int64_t per_k; /* of next_b */
+  int64_t kk, as, bs, ldc;
+  dd_gemm_mode mode;
+} tile_job;
+#if TW >= 16 /* smaller tiles have no room for both in every k */
+#define T_AHEAD __builtin_prefetch(fa, 0, 2), fa += as, __builtin_prefetch(fb, 0, 2), fb += job->per_k;
 #else
 #define T_AHEAD                                                                                                        \
   if (k & 1) __builtin_prefetch(fa, 0, 2), fa += 2 * as;                                                               \
-  else __builtin_prefetch(fb, 0, 2), fb += 2 * f->step;
+  else __builtin_prefetch(fb, 0, 2), fb += 2 * job->per_k;
 #endif
 /* The same for rows in place: in sixteen k, a line of each row of the next tile. */
 enum { ROWS_AHEAD = (TILE_MR + 3) / 4 };
@@ -89,18 +99,19 @@ enum { ROWS_AHEAD = (TILE_MR + 3) / 4 };
     __builtin_prefetch(l_, 0, 2), __builtin_prefetch(l_ + as, 0, 2);                                                   \
     if (ROWS_AHEAD > 2) __builtin_prefetch(l_ + 2 * as, 0, 2);                                                         \
   }                                                                                                                    \
-  __builtin_prefetch(fb, 0, 2), fb += f->step;
+  __builtin_prefetch(fb, 0, 2), fb += job->per_k;
 
 /* c is fetched while the products run: it is often in the second cache or beyond. */
 #define T_FETCH(i) __builtin_prefetch(C##i, 1);
 #define T2_FETCH(i) __builtin_prefetch(C##i, 1), __builtin_prefetch(C##i + TILE_NR - 1, 1);
 
-typedef void tile_fn(int64_t, const float *, int64_t, const float *, int64_t, float *, int64_t, dd_gemm_mode,
-                     const ahead *);
+typedef void tile_fn(const float *a, const float *b, float *c, tile_job *job);
 #define TILE_BODY(name, R, V, STEP, BEFORE, AHEAD, NEXT)                                                               \
-  static void name(int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c, int64_t ldc,          \
-                   dd_gemm_mode mode, const ahead *f) {                                                                \
-    const float *fa = f->a, *fb = f->b;                                                                                \
+  static void name(const float *a, const float *b, float *c, tile_job *job) {                                          \
+    const float *fa = job->next_a, *fb = job->next_b;                                                                  \
+    const int64_t kk = job->kk, as = job->as, bs = job->bs;                                                            \
+    int64_t ldc = job->ldc;                                                                                            \
+    const dd_gemm_mode mode = job->mode;                                                                               \
     float *c3 = c + 3 * ldc, *c6 = c + 6 * ldc, *c9 = c + 9 * ldc;                                                     \
     BEFORE                                                                                                             \
     R(V##_ZERO) if (mode == DD_GEMM_CONTINUE) { R(V##_LOAD) }                                                          \
@@ -139,6 +150,8 @@ TILE_FN(6, R6) TILE_FN(7, R7) TILE_FN(8, R8) TILE_FN(9, R9) TILE_FN(10, R10) TIL
 #include "tile_x86.h"
 TILE_WHOLE(TILE_FN_1)
 #else
+static void tile_prepare(tile_job *j) { (void)j; }
+VI void tile_fetch(tile_job *j, int fetch_a) { (void)j, (void)fetch_a; }
 TILE_WHOLE(TILE_FN)
 #endif
 
@@ -155,13 +168,16 @@ static tile_fn *const tile_of[TILE_MR][2][2] = {
 };
 
 /* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
-static void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, int64_t kk, const float *a, int64_t as, const float *b,
-                      int64_t bs, float *c, int64_t ldc, dd_gemm_mode mode, const ahead *f) {
+static void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, const float *a, const float *b, float *c,
+                      const tile_job *job) {
   _Alignas(64) float t[TILE_MR * TILE_NR] = {0};
-  if (mode != DD_GEMM_SET)
-    for (int64_t i = 0; i < mr; i++) memcpy(t + i * TILE_NR, c + i * ldc, (size_t)nc * sizeof *c);
-  fn(kk, a, as, b, bs, t, TILE_NR, mode, f);
-  for (int64_t i = 0; i < mr; i++) memcpy(c + i * ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
+  tile_job j = *job;
+  j.ldc = TILE_NR;
+  tile_prepare(&j);
+  if (j.mode != DD_GEMM_SET)
+    for (int64_t i = 0; i < mr; i++) memcpy(t + i * TILE_NR, c + i * job->ldc, (size_t)nc * sizeof *c);
+  fn(a, b, t, &j);
+  for (int64_t i = 0; i < mr; i++) memcpy(c + i * job->ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
 /* One last column, as of a vocabulary of 65: lanes are rows of packed A, a few panels side by side, because a tile
@@ -223,6 +239,8 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   const int two = a->next != NULL;
   int turn = 0;
   const int64_t in_rows = a->lane != 0, as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
+  tile_job job = {.kk = kk, .as = as, .bs = b->step, .ldc = ldc, .mode = mode};
+  tile_prepare(&job);
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const float *ap = a->data;
@@ -237,11 +255,14 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
       const float *after = ap + a->panel + last;
       const int other_lines = (uintptr_t)after / 64 != (uintptr_t)(ap + last) / 64;
       stream *t = &next[turn];
-      const ahead f = {after, t->at, t->per_k, in_rows ? j == 0 : as != TILE_MR && other_lines};
+      job.next_a = after;
+      job.next_b = t->at;
+      job.per_k = t->per_k;
+      tile_fetch(&job, in_rows ? j == 0 : as != TILE_MR && other_lines);
       t->at += t->per_tile;
       turn ^= two;
-      if (nc == TILE_NR || nc == TW) fn(kk, ap, as, bp, b->step, cp, ldc, mode, &f);
-      else tile_edge(fn, mr, nc, kk, ap, as, bp, b->step, cp, ldc, mode, &f);
+      if (nc == TILE_NR || nc == TW) fn(ap, bp, cp, &job);
+      else tile_edge(fn, mr, nc, ap, bp, cp, &job);
     }
   }
 }
