@@ -10,21 +10,21 @@ enum {
   STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
   UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
   TASKS = 2,       /* of y and dx, per thread, at least */
-  DW_ROWS = 1536,  /* tile of a weight gradient: x is packed by columns, dy read in place */
-  DW_COLS = 192,   /* twice that, or twice the square's, where dy is narrow */
-  DW_SQUARE = 384, /* rows and columns of it where the second cache holds a square one; dy is packed then, too */
+  DW_ROWS = 1536,  /* tile of a weight gradient */
+  DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
-  DW_SHORT = 96    /* up to here too few rows of tiles use what would be packed */
+  DW_SHORT = 96,   /* up to here too few rows of tiles use what would be packed of x, */
+  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; where x stays in place, at it, too */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
 /* Most columns of x that are packed for a weight gradient. */
-static int64_t x_columns(int64_t in) { return dd_min64(2 * DW_SQUARE, in) + DD_NR_MAX; }
+static int64_t x_columns(int64_t in) { return dd_min64(2 * DW_COLS, in) + DD_NR_MAX; }
 
 int64_t dd_matmul_scratch(int64_t widest) {
   const int64_t fresh = (DD_FRESH_ROWS + DD_MR_MAX + STRIP) * DD_KC_MAX;
-  const int64_t backward = (x_columns(widest) + dd_min64(DW_SQUARE, widest) + DD_MR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t backward = (x_columns(widest) + dd_min64(DW_ROWS, widest) + DD_MR_MAX) * DD_TOKEN_CHUNK;
   return fresh > backward ? fresh : backward;
 }
 
@@ -159,15 +159,15 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
   /* A square tile reads least from beyond the second cache, if it stays there from chunk to chunk with its operands. */
-  const int square = c->l2 / 4 * 3 >= 4 * DW_SQUARE * (DW_SQUARE + 2 * DD_TOKEN_CHUNK);
-  const int64_t most_rows = square ? DW_SQUARE : DW_ROWS, most_cols = square ? DW_SQUARE : DW_COLS;
+  const int square = c->l2 / 4 * 3 >= 4 * DW_COLS * (DW_COLS + 2 * DD_TOKEN_CHUNK);
   /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
    * the columns reads dy again, a part of the rows packs x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
-  int64_t row_parts = dd_pieces(out, most_rows), col_parts = dd_pieces(in, out > MC ? most_cols : 2 * most_cols);
+  int64_t row_parts = dd_pieces(out, square ? DW_COLS : DW_ROWS);
+  int64_t col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
-    /* x in place with rows that fill many pages: better whole, while three panels are left to a part of the rows. */
-    const int few = out <= DW_SHORT && in > DW_NARROW && 6 * row_parts <= row_panels;
+    /* x in place: its rows better whole, while three panels are left to a part of the rows of dW. */
+    const int few = out <= DW_SHORT && 6 * row_parts <= row_panels;
     if (2 * row_parts <= row_panels && (few || out / row_parts >= in / col_parts)) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
@@ -183,7 +183,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
     const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
-    const int pack_dy = square && ni > DW_NARROW;
+    const int pack_dy = ni >= (in_place ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
