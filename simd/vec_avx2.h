@@ -182,16 +182,15 @@ VI v16 v16_bf16_odd(const uint16_t *p) {
                _mm256_castsi256_ps(_mm256_and_si256(load_i256(p + 16), m))};
 }
 VI i16x32 i16x32_widen(const int8_t *p) {
-  const __m256i x = load_i256(p);
-  return (i16x32){_mm256_cvtepi8_epi16(_mm256_castsi256_si128(x)),
-                  _mm256_cvtepi8_epi16(_mm256_extracti128_si256(x, 1))};
+  const __m128i *halves = (const __m128i *)(const void *)p;
+  return (i16x32){_mm256_cvtepi8_epi16(_mm_loadu_si128(halves)), _mm256_cvtepi8_epi16(_mm_loadu_si128(halves + 1))};
 }
 VI i32x16 i32x16_zero(void) { return (i32x16){_mm256_setzero_si256(), _mm256_setzero_si256()}; }
 VI i32x16 i32x16_madd(i32x16 s, i16x32 w, int32_t pair) {
-  const __m256i x = _mm256_set1_epi32(pair);
-  s.a = _mm256_add_epi32(s.a, _mm256_madd_epi16(w.a, x));
-  s.b = _mm256_add_epi32(s.b, _mm256_madd_epi16(w.b, x));
-  __asm__("" : "+x"(s.a), "+x"(s.b)); /* here and now: gcc 12 would compute all products first, and spill the sums */
+  const __m256i x = _mm256_set1_epi32(pair), a = _mm256_madd_epi16(w.a, x), b = _mm256_madd_epi16(w.b, x);
+  /* Here and now: gcc 12 would compute all products first, and spill or copy the sums. */
+  __asm__("vpaddd %1, %0, %0" : "+x"(s.a) : "x"(a));
+  __asm__("vpaddd %1, %0, %0" : "+x"(s.b) : "x"(b));
   return s;
 }
 VI v16 v16_from_i32(i32x16 x) { return (v16){_mm256_cvtepi32_ps(x.a), _mm256_cvtepi32_ps(x.b)}; }
