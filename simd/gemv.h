@@ -221,7 +221,7 @@ static void k_gemv_i8(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk,
 
 static float k_quantize(int16_t *q, const float *x, int64_t n) {
   v16 top = v16_set(0.f);
-  EACH(c, n) top = v16_max(v16_abs(ld(x, c, n)), top);
+  EACH(c, n, top = v16_max(v16_abs(ld(x, c, end)), top););
   const float a = v16_hmax(top);
   if (!(a >= 0x1p-100f)) {
     memset(q, 0, (size_t)n * sizeof *q);
@@ -229,17 +229,17 @@ static float k_quantize(int16_t *q, const float *x, int64_t n) {
   }
   const v16 inv = v16_set(32767.f / a), most = v16_set(32767.f), least = v16_set(-32767.f);
   const v16 magic = v16_set(DD_ROUND_MAGIC);
-  EACH(c, n) {
-    const v16 t = v16_max(v16_min(v16_mul(ld(x, c, n), inv), most), least);
+  EACH(c, n, {
+    const v16 t = v16_max(v16_min(v16_mul(ld(x, c, end), inv), most), least);
     const v16 i = v16_sub(v16_add(t, magic), magic);
-    if (n - c >= 16) {
+    if (end - c >= 16) {
       v16_store_i16(q + c, i);
-      continue;
+    } else {
+      int16_t tail[16];
+      v16_store_i16(tail, i);
+      memcpy(q + c, tail, (size_t)(end - c) * sizeof *q);
     }
-    int16_t tail[16];
-    v16_store_i16(tail, i);
-    memcpy(q + c, tail, (size_t)(n - c) * sizeof *q);
-  }
+  });
   return a / 32767.f;
 }
 #endif

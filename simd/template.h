@@ -14,22 +14,39 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
 }
 /* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
 VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(0.f)); }
-#define EACH(c, n) for (int64_t c = 0; c < (n); c += 16)
+/* The code for each block of 16 elements from c on. It measures by `end`, which compilers see to be c + 16 in all blocks
+ * but the last: asking for the end of the row at each would take half of the instructions. */
+#define EACH(c, n, ...)                                                                                                \
+  do {                                                                                                                 \
+    int64_t c = 0;                                                                                                     \
+    for (; c + 16 <= (n); c += 16) {                                                                                   \
+      const int64_t end = c + 16;                                                                                      \
+      __VA_ARGS__                                                                                                      \
+    }                                                                                                                  \
+    if (c < (n)) {                                                                                                     \
+      const int64_t end = (n);                                                                                         \
+      __VA_ARGS__                                                                                                      \
+    }                                                                                                                  \
+  } while (0)
 
-/* Row sums in 64 lanes: BODY(S, c) adds element block c to accumulator S; result in `out`. */
+/* Row sums in 64 lanes: BODY(S, c, end) adds element block c to accumulator S (`end` as above); result in `out`. */
+#define FOUR_BLOCKS(BODY)                                                                                              \
+  BODY(s0_, c_, c_ + 16) BODY(s1_, c_ + 16, c_ + 32) BODY(s2_, c_ + 32, c_ + 48) BODY(s3_, c_ + 48, c_ + 64)
 #define SUM64(out, n, BODY)                                                                                            \
   do {                                                                                                                 \
     v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
     int64_t c_ = 0;                                                                                                    \
-    for (; c_ + 64 <= (n); c_ += 64) { BODY(s0_, c_) BODY(s1_, c_ + 16) BODY(s2_, c_ + 32) BODY(s3_, c_ + 48) }        \
-    if (c_ < (n)) { BODY(s0_, c_) }                                                                                    \
-    if (c_ + 16 < (n)) { BODY(s1_, c_ + 16) }                                                                          \
-    if (c_ + 32 < (n)) { BODY(s2_, c_ + 32) }                                                                          \
-    if (c_ + 48 < (n)) { BODY(s3_, c_ + 48) }                                                                          \
+    for (; c_ + 64 <= (n); c_ += 64) { FOUR_BLOCKS(BODY) }                                                             \
+    if (c_ < (n)) { BODY(s0_, c_, n) }                                                                                 \
+    if (c_ + 16 < (n)) { BODY(s1_, c_ + 16, n) }                                                                       \
+    if (c_ + 32 < (n)) { BODY(s2_, c_ + 32, n) }                                                                       \
+    if (c_ + 48 < (n)) { BODY(s3_, c_ + 48, n) }                                                                       \
     out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
   } while (0)
 
-static void k_exp(float *dst, const float *src, int64_t n) { EACH(c, n) st(dst, v16_exp(ld(src, c, n)), c, n); }
+static void k_exp(float *dst, const float *src, int64_t n) {
+  EACH(c, n, st(dst, v16_exp(ld(src, c, end)), c, end););
+}
 
 VI void gelu_blocks(int blocks, float *y, const float *x, int64_t c, int64_t n) {
   v16 v[GELU_BLOCKS];
@@ -40,7 +57,8 @@ VI void gelu_blocks(int blocks, float *y, const float *x, int64_t c, int64_t n) 
 }
 static void k_gelu(float *y, const float *x, int64_t n) {
   int64_t c = 0;
-  for (; c + 16 * GELU_BLOCKS <= n; c += 16 * GELU_BLOCKS) gelu_blocks(GELU_BLOCKS, y, x, c, n);
+  for (; c + 16 * GELU_BLOCKS <= n; c += 16 * GELU_BLOCKS)
+    gelu_blocks(GELU_BLOCKS, y, x, c, c + 16 * GELU_BLOCKS);
   for (; c < n; c += 16) gelu_blocks(1, y, x, c, n);
 }
 
@@ -58,16 +76,16 @@ VI void gelu_slope_blocks(int blocks, float *y, float *d, const float *x, int64_
 static void k_gelu_slope(float *y, float *d, const float *x, int64_t n) {
   int64_t c = 0;
   for (; c + 16 * GELU_SLOPE_BLOCKS <= n; c += 16 * GELU_SLOPE_BLOCKS)
-    gelu_slope_blocks(GELU_SLOPE_BLOCKS, y, d, x, c, n);
+    gelu_slope_blocks(GELU_SLOPE_BLOCKS, y, d, x, c, c + 16 * GELU_SLOPE_BLOCKS);
   for (; c < n; c += 16) gelu_slope_blocks(1, y, d, x, c, n);
 }
 
 static void k_add(float *dst, const float *a, const float *b, int64_t n) {
-  EACH(c, n) st(dst, v16_add(ld(a, c, n), ld(b, c, n)), c, n);
+  EACH(c, n, st(dst, v16_add(ld(a, c, end), ld(b, c, end)), c, end););
 }
 
 static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
-  EACH(c, n) st(dst, v16_mul(ld(a, c, n), ld(b, c, n)), c, n);
+  EACH(c, n, st(dst, v16_mul(ld(a, c, end), ld(b, c, end)), c, end););
 }
 
 /* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because one alone leaves most of the
@@ -147,22 +165,22 @@ static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
 static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
                         int64_t n) {
   float sum, sq;
-#define ADD_X(s, c) s = v16_add(s, ld(x, c, n));
+#define ADD_X(s, c, end) s = v16_add(s, ld(x, c, end));
   SUM64(sum, n, ADD_X);
   const float mu = sum / (float)n;
   const v16 m = v16_set(mu);
-#define ADD_SQ(s, c)                                                                                                   \
+#define ADD_SQ(s, c, end)                                                                                              \
   {                                                                                                                    \
-    v16 d_ = present(v16_sub(ld(x, c, n), m), n - (c));                                                                \
+    v16 d_ = present(v16_sub(ld(x, c, end), m), end - (c));                                                              \
     s = v16_fma(d_, d_, s);                                                                                            \
   }
   SUM64(sq, n, ADD_SQ);
   const float r = 1.f / __builtin_sqrtf(sq / (float)n + DD_LN_EPS);
   const v16 rs = v16_set(r);
-  EACH(c, n) {
-    v16 h = v16_mul(v16_sub(ld(x, c, n), m), rs), wc = ld(w, c, n);
-    st(out, b ? v16_fma(h, wc, ld(b, c, n)) : v16_mul(h, wc), c, n);
-  }
+  EACH(c, n, {
+    v16 h = v16_mul(v16_sub(ld(x, c, end), m), rs), wc = ld(w, c, end);
+    st(out, b ? v16_fma(h, wc, ld(b, c, end)) : v16_mul(h, wc), c, end);
+  });
   *mean = mu;
   *rstd = r;
 }
@@ -171,37 +189,40 @@ static void k_layernorm_backward(float *dx, const float *dy, const float *x, con
                                  int64_t n) {
   const v16 m = v16_set(mean), r = v16_set(rstd), zero = v16_set(0.f);
   v16 g0 = zero, g1 = zero, g2 = zero, g3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero; /* two row sums at once */
-#define ADD_G(s, t, c)                                                                                                 \
+#define ADD_G(s, t, c, end)                                                                                            \
   {                                                                                                                    \
-    const v16 d_ = ld(dy, c, n), w_ = ld(w, c, n), h_ = v16_mul(v16_sub(ld(x, c, n), m), r);                           \
+    const v16 d_ = ld(dy, c, end), w_ = ld(w, c, end), h_ = v16_mul(v16_sub(ld(x, c, end), m), r);                     \
     s = v16_fma(d_, w_, s);                                                                                            \
-    t = v16_fma(v16_mul(d_, w_), present(h_, n - (c)), t);                                                             \
+    t = v16_fma(v16_mul(d_, w_), present(h_, end - (c)), t);                                                           \
   }
   int64_t at = 0;
   for (; at + 64 <= n; at += 64) {
-    ADD_G(g0, t0, at) ADD_G(g1, t1, at + 16) ADD_G(g2, t2, at + 32) ADD_G(g3, t3, at + 48)
+    ADD_G(g0, t0, at, at + 16)
+    ADD_G(g1, t1, at + 16, at + 32)
+    ADD_G(g2, t2, at + 32, at + 48)
+    ADD_G(g3, t3, at + 48, at + 64)
   }
-  if (at < n) ADD_G(g0, t0, at)
-  if (at + 16 < n) ADD_G(g1, t1, at + 16)
-  if (at + 32 < n) ADD_G(g2, t2, at + 32)
-  if (at + 48 < n) ADD_G(g3, t3, at + 48)
+  if (at < n) ADD_G(g0, t0, at, n)
+  if (at + 16 < n) ADD_G(g1, t1, at + 16, n)
+  if (at + 32 < n) ADD_G(g2, t2, at + 32, n)
+  if (at + 48 < n) ADD_G(g3, t3, at + 48, n)
   const float sg = v16_sum(v16_add(v16_add(g0, g1), v16_add(g2, g3))),
               sgx = v16_sum(v16_add(v16_add(t0, t1), v16_add(t2, t3)));
   const v16 a = v16_set(sg / (float)n), b = v16_set(sgx / (float)n);
-  EACH(c, n) {
-    v16 g = v16_mul(ld(dy, c, n), ld(w, c, n)), h = v16_mul(v16_sub(ld(x, c, n), m), r);
-    st(dx, v16_fma(r, v16_fnma(h, b, v16_sub(g, a)), ld(dx, c, n)), c, n);
-  }
+  EACH(c, n, {
+    v16 g = v16_mul(ld(dy, c, end), ld(w, c, end)), h = v16_mul(v16_sub(ld(x, c, end), m), r);
+    st(dx, v16_fma(r, v16_fnma(h, b, v16_sub(g, a)), ld(dx, c, end)), c, end);
+  });
 }
 
 static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, float mean, float rstd,
                                int64_t n) {
   const v16 m = v16_set(mean), r = v16_set(rstd);
-  EACH(c, n) {
-    v16 g = ld(dy, c, n), h = v16_mul(v16_sub(ld(x, c, n), m), r);
-    st(dw, v16_fma(g, h, ld(dw, c, n)), c, n);
-    if (db) st(db, v16_add(ld(db, c, n), g), c, n);
-  }
+  EACH(c, n, {
+    v16 g = ld(dy, c, end), h = v16_mul(v16_sub(ld(x, c, end), m), r);
+    st(dw, v16_fma(g, h, ld(dw, c, end)), c, end);
+    if (db) st(db, v16_add(ld(db, c, end), g), c, end);
+  });
 }
 
 VI v16 ld_low(const float *p, int64_t c, int64_t n) { /* absent lanes read as -inf */
@@ -231,23 +252,31 @@ VI void pad(float *s, int64_t n, int64_t n_pad) {
   for (int64_t c = n; c < n_pad; c += 16) st(s, zero, c, n_pad);
 }
 
+/* Exponentials of a row whose sum is a NaN: makes them the NaN of the contract and returns their sum. */
+static __attribute__((noinline)) float row_of_nan(float *s, int64_t n) {
+  float sum;
+  EACH(c, n, {
+    const v16 e = ld(s, c, end);
+    st(s, v16_select_nan(e, v16_nan(), e), c, end);
+  });
+#define ADD_S(a, c, end) a = v16_add(a, ld(s, c, end));
+  SUM64(sum, n, ADD_S);
+  return sum;
+}
+
 /* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). The last block is written up to
  * n_pad, whole where that allows it: processors make a load wait for a partial store before it. */
 static float row_exp(float *s, int64_t n, int64_t n_pad, float scale, float max) {
   const v16 m = v16_set(max), k = v16_set(scale);
   float sum;
-#define ADD_EXP(a, c)                                                                                                  \
-  if (n - (c) >= 16) {                                                                                                 \
-    const v16 e_ = v16_exp_low(v16_mul(v16_sub(v16_load(s + (c)), m), k));                                             \
-    v16_store(s + (c), e_);                                                                                            \
-    a = v16_add(a, e_);                                                                                                \
-  } else {                                                                                                             \
-    const v16 e_ = present(v16_exp_low(v16_mul(v16_sub(v16_load_n(s + (c), n - (c)), m), k)), n - (c));                \
-    st(s, e_, c, n_pad);                                                                                               \
+#define ADD_EXP(a, c, end)                                                                                             \
+  {                                                                                                                    \
+    const v16 e_ = present(v16_exp_low_any_nan(v16_mul(v16_sub(ld(s, c, end), m), k)), end - (c));                     \
+    st(s, e_, c, end - (c) >= 16 ? end : n_pad);                                                                       \
     a = v16_add(a, e_);                                                                                                \
   }
   SUM64(sum, n, ADD_EXP);
-  return sum;
+  return sum == sum ? sum : row_of_nan(s, n);
 }
 
 static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
@@ -262,16 +291,16 @@ static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *ma
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
   const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
-  EACH(c, n) st(s, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, n), m), k)), i), c, n);
+  EACH(c, n, st(s, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, end), m), k)), i), c, end););
   pad(s, n, n_pad);
 }
 
 static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
   float dot;
-#define ADD_PD(s, c) s = v16_fma(ld(p, c, n), ld(dp, c, n), s);
+#define ADD_PD(s, c, end) s = v16_fma(ld(p, c, end), ld(dp, c, end), s);
   SUM64(dot, n, ADD_PD);
   const v16 d = v16_set(dot), k = v16_set(scale);
-  EACH(c, n) st(dp, v16_mul(v16_mul(ld(p, c, n), v16_sub(ld(dp, c, n), d)), k), c, n);
+  EACH(c, n, st(dp, v16_mul(v16_mul(ld(p, c, end), v16_sub(ld(dp, c, end), d)), k), c, end););
   pad(dp, n, n_pad);
 }
 
@@ -284,15 +313,16 @@ static float xent_short(float *l, int64_t v, int64_t target, float g, float max)
   } e;
   const v16 m = v16_set(max);
   float sum;
-#define ADD_SHORT(a, c)                                                                                                \
+#define ADD_SHORT(a, c, end)                                                                                           \
   {                                                                                                                    \
-    const v16 e_ = present(v16_exp_low(v16_sub(ld(l, c, v), m)), v - (c));                                             \
+    const v16 e_ = present(v16_exp_low_any_nan(v16_sub(ld(l, c, end), m)), end - (c));                                             \
     e.block[(c) / 16] = e_;                                                                                            \
     a = v16_add(a, e_);                                                                                                \
   }
   SUM64(sum, v, ADD_SHORT);
+  if (sum != sum) sum = row_of_nan(e.at, v);
   const v16 i = v16_set(1.f / sum), k = v16_set(g);
-  EACH(c, v) st(l, v16_mul(v16_mul(e.block[c / 16], i), k), c, v);
+  EACH(c, v, st(l, v16_mul(v16_mul(e.block[c / 16], i), k), c, end););
   l[target] = (e.at[target] * (1.f / sum) - 1.f) * g;
   return sum;
 }
@@ -302,7 +332,7 @@ static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, flo
   if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
     const v16 m = v16_set(*max);
     float s;
-#define ADD_COPY(a, c) a = v16_add(a, present(v16_exp_low(v16_sub(ld(l, c, v), m)), v - (c)));
+#define ADD_COPY(a, c, end) a = v16_add(a, present(v16_exp_low(v16_sub(ld(l, c, end), m)), end - (c)));
     SUM64(s, v, ADD_COPY);
     *sum = s;
     return;
@@ -314,7 +344,7 @@ static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, flo
   *sum = row_exp(l, v, v, 1.f, *max);
   const v16 i = v16_set(1.f / *sum), k = v16_set(g);
   const float hit = l[target] * (1.f / *sum) - 1.f;
-  EACH(c, v) st(l, v16_mul(v16_mul(ld(l, c, v), i), k), c, v);
+  EACH(c, v, st(l, v16_mul(v16_mul(ld(l, c, end), i), k), c, end););
   l[target] = hit * g;
 }
 
@@ -322,15 +352,15 @@ static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, con
   const v16 b1 = v16_set(a->beta1), c1 = v16_set(a->one_minus_beta1), b2 = v16_set(a->beta2),
             c2 = v16_set(a->one_minus_beta2), decay = v16_set(a->decay), step = v16_set(a->step),
             isb = v16_set(a->inv_sqrt_bc2), eps = v16_set(a->eps), gs = v16_set(a->grad_scale);
-  EACH(c, n) {
-    v16 x = v16_mul(ld(g, c, n), gs);
-    v16 mc = v16_fma(b1, ld(m, c, n), v16_mul(c1, x));
-    v16 vc = v16_fma(b2, ld(v, c, n), v16_mul(v16_mul(c2, x), x));
+  EACH(c, n, {
+    v16 x = v16_mul(ld(g, c, end), gs);
+    v16 mc = v16_fma(b1, ld(m, c, end), v16_mul(c1, x));
+    v16 vc = v16_fma(b2, ld(v, c, end), v16_mul(v16_mul(c2, x), x));
     v16 d = v16_fma(v16_sqrt(vc), isb, eps);
-    st(m, mc, c, n);
-    st(v, vc, c, n);
-    st(p, v16_fnma(step, v16_div(mc, d), v16_mul(ld(p, c, n), decay)), c, n);
-  }
+    st(m, mc, c, end);
+    st(v, vc, c, end);
+    st(p, v16_fnma(step, v16_div(mc, d), v16_mul(ld(p, c, end), decay)), c, end);
+  });
 }
 
 static double k_sumsq(const float *x, int64_t n) {

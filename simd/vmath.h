@@ -36,12 +36,16 @@ VI v16 v16_exp(v16 x) {
 }
 
 /* The same for x <= 0: every bit of v16_exp where e^x >= 2^-126, +0 below (also for -inf) instead of a gradual
- * underflow. No clamp: far below, the power of two is not one, but the last two lines see to that. */
-VI v16 v16_exp_low(v16 x) {
+ * underflow. No clamp: far below, the power of two is not one, but the selections see to that. The first
+ * one leaves a NaN whatever bits it has, for a sum that shows whether there is one. */
+VI v16 v16_exp_low_any_nan(v16 x) {
   v16 magic = v16_set(DD_ROUND_MAGIC);
   v16 shifted = v16_fma(x, v16_set(DD_LOG2E), magic), n = v16_sub(shifted, magic);
   v16 p = v16_scale_normal(v16_exp_part(x, n), n, shifted);
-  p = v16_zero_lt(x, v16_set(DD_EXP_LOW), p);
+  return v16_zero_lt(x, v16_set(DD_EXP_LOW), p);
+}
+VI v16 v16_exp_low(v16 x) {
+  v16 p = v16_exp_low_any_nan(x);
   return v16_select_nan(x, v16_nan(), p);
 }
 
@@ -55,8 +59,8 @@ VI v16 v16_exp_low(v16 x) {
  *                   4.24 * 2^-24 relative for x >= -0.5 (x = -0x1.82cc5p-2)
  *   gelu_slope      3.32 * 2^-24 absolute (x = 0x1.851fdap+0)
  * Results for x <= -2 DD_GELU_END are +0 and 0, for x >= 2 DD_GELU_END x and 1. */
-/* Blocks side by side; the slope needs more registers. */
-enum { GELU_BLOCKS = 4, GELU_SLOPE_BLOCKS = 3 };
+/* Blocks side by side, as many as registers hold; the slope needs more of them. */
+enum { GELU_BLOCKS = TW >= 16 ? 4 : 2, GELU_SLOPE_BLOCKS = TW >= 16 ? 3 : 2 };
 typedef struct gelu_parts {
   v16 h, m, b; /* x/2, |x/2|, and that limited to DD_GELU_END */
   v16 q, r, w; /* r^2, r, 1 - r^3 */
