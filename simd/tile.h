@@ -74,9 +74,10 @@ typedef struct tile_job {
   /* tile_x86.h makes these of those below, in bytes, and knows their order. */
   int64_t ldc4, from_c, add_c;
   int64_t rest, c_fours, fours; /* of k: beyond whole fours; in fours that fetch a row of C too; in all of them */
-  int64_t k_on, four_on;        /* of B's next: to what a k, and a four, fetches afterwards */
+  int64_t eights;               /* in fours that do not, two by two */
+  int64_t k_on, four_on, eight_on; /* of B's next: to what a k, a four, an eight fetches afterwards */
   int64_t wrap;                 /* of A's next rows: from the last ones back to the first, a line on */
-  int64_t fetch;                /* in a four: 0: a line of B's next; 1: of A's, too; 2: four of B's */
+  int64_t fetch;                /* 0: of B's next, a line in an eight; 1: in a four, and of A's; 2: four of B's in a four */
   float *c;
 #endif
   const float *next_a, *next_b;

@@ -9,8 +9,8 @@
  * The tier says
  *   X_NAME(kind)          the name of this tile in tile.h
  *   X_V, X_BYTES          name and bytes of its registers; 0 and 1 hold a row of B
- *   X_ROWS(X, u)          X(EVEN or ODD, row, its pointer, registers of its two sums, u) for each row: where A lies in
- *                         rows, an even row has a pointer, and an odd one is one stride away from it
+ *   X_ROWS(X, u)          X(EVEN or ODD, row, its pointer, strides from there, registers of its two sums, u) for each
+ *                         row: where A lies in rows, every fourth has a pointer
  *   X_POINTERS(X)         X(pointer, its row), without row 0
  *   X_EVEN, X_ODD(at,p,q) a step of the sums p and q with the element `at`
  *   X_CLOBBERS            its registers */
@@ -25,14 +25,16 @@
 #define X_REST "24(%[job])"
 #define X_C_FOURS "32(%[job])"
 #define X_FOURS "40(%[job])"
-#define X_K_ON "48(%[job])"
-#define X_FOUR_ON "56(%[job])"
-#define X_WRAP "64(%[job])"
-#define X_FETCH "72(%[job])"
-#define X_C "80(%[job])"
-_Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && offsetof(tile_job, rest) == 24 &&
-                   offsetof(tile_job, fours) == 40 && offsetof(tile_job, four_on) == 56 &&
-                   offsetof(tile_job, wrap) == 64 && offsetof(tile_job, c) == 80,
+#define X_EIGHTS "48(%[job])"
+#define X_K_ON "56(%[job])"
+#define X_FOUR_ON "64(%[job])"
+#define X_EIGHT_ON "72(%[job])"
+#define X_WRAP "80(%[job])"
+#define X_FETCH "88(%[job])"
+#define X_C "96(%[job])"
+_Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && offsetof(tile_job, c_fours) == 32 &&
+                   offsetof(tile_job, eights) == 48 && offsetof(tile_job, eight_on) == 72 &&
+                   offsetof(tile_job, wrap) == 80 && offsetof(tile_job, c) == 96,
                "the offsets above");
 
 #define X_STR_(x) #x
@@ -42,13 +44,13 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_(text) text "\n\t"
 
 /* ---- sums: from zero or C, and back to it; t points at rows of C ---- */
-#define X_ZERO(kind, i, a, p, q, u)                                                                                    \
+#define X_ZERO(kind, i, a, m, p, q, u)                                                                                 \
   X_("vxorps " X_R(p) ", " X_R(p) ", " X_R(p)) X_("vxorps " X_R(q) ", " X_R(q) ", " X_R(q))
-#define X_LOAD(kind, i, a, p, q, u)                                                                                    \
+#define X_LOAD(kind, i, a, m, p, q, u)                                                                                 \
   X_("vmovups (%[t]), " X_R(p)) X_("vmovups " X_HALF "(%[t]), " X_R(q)) X_("add " X_LDC ", %[t]")
-#define X_ADD(kind, i, a, p, q, u)                                                                                     \
+#define X_ADD(kind, i, a, m, p, q, u)                                                                                  \
   X_("vaddps (%[t]), " X_R(p) ", " X_R(p)) X_("vaddps " X_HALF "(%[t]), " X_R(q) ", " X_R(q)) X_("add " X_LDC ", %[t]")
-#define X_STORE(kind, i, a, p, q, u)                                                                                   \
+#define X_STORE(kind, i, a, m, p, q, u)                                                                                \
   X_("vmovups " X_R(p) ", (%[t])") X_("vmovups " X_R(q) ", " X_HALF "(%[t])") X_("add " X_LDC ", %[t]")
 #define X_BEGIN                                                                                                        \
   X_("mov %[c], %[t]") X_("cmpq $0, " X_FROM_C) X_("jne 1f") X_ROWS(X_ZERO, 0) X_("jmp 2f")                            \
@@ -57,10 +59,14 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_("mov " X_C ", %[t]") X_("cmpq $0, " X_ADD_C) X_("je 1f") X_ROWS(X_ADD, 0) X_("mov " X_C ", %[t]")                 \
   X_("1:") X_ROWS(X_STORE, 0) "vzeroupper"
 
-/* ---- k: t counts the fours up, then down what is left ---- */
-#define X_B_EVEN X_("vmovups (%[b]), " X_R(0)) X_("vmovups " X_HALF "(%[b]), " X_R(1))
-#define X_B_ODD                                                                                                        \
-  X_("vmovups (%[b],%[bs]), " X_R(0)) X_("vmovups " X_HALF "(%[b],%[bs]), " X_R(1)) X_("lea (%[b],%[bs],2), %[b]")
+/* ---- k: t counts fours up, eights and what is left down ---- */
+#define X_AT_0(s) ")"
+#define X_AT_1(s) ",%[" #s "])"
+#define X_AT_2(s) ",%[" #s "],2)"
+#define X_AT_3(s) ",%[" #s "3])"
+#define X_AT(m, a, s) "(%[" #a "]" X_AT_##m(s)
+#define X_B(u) X_("vmovups " X_AT(u, b, bs) ", " X_R(0)) X_("vmovups " X_HALF X_AT(u, b, bs) ", " X_R(1))
+#define X_B_ON(n) X_("lea (%[b],%[bs]," #n "), %[b]")
 /* What the fours of a tile fetch. C is often beyond the second cache; a row of it is fetched in each of the first
  * fours, because all rows at once would take all places in which loads wait, and those of A and B with them. */
 #define X_AHEAD_C X_("prefetcht1 (%[c])") X_("prefetcht1 2*" X_HALF "-4(%[c])") X_("add " X_LDC ", %[c]")
@@ -68,46 +74,52 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_AHEAD_4B                                                                                                     \
   X_("prefetcht1 (%[fb])") X_("add " X_K_ON ", %[fb]") X_("prefetcht1 (%[fb])") X_("add " X_K_ON ", %[fb]")            \
   X_("prefetcht1 (%[fb])") X_("add " X_K_ON ", %[fb]") X_("prefetcht1 (%[fb])") X_("add " X_K_ON ", %[fb]")
-/* A loop for each, first those fours that fetch a row of C, too: branches among so few instructions are felt. */
-#define X_LOOP(label, END, AHEAD, FOUR)                                                                                \
+/* A loop for each, first those fours that fetch a row of C, too: branches among so few instructions are felt. Where a
+ * line of B's next is enough, the others go in eights. */
+#define X_AHEAD_EIGHT X_("prefetcht1 (%[fb])") X_("add " X_EIGHT_ON ", %[fb]")
+#define X_UP_TO(label, END, AHEAD, FOUR)                                                                               \
   X_(".p2align 4") X_(#label ":") AHEAD FOUR X_("inc %[t]") X_("cmp " END ", %[t]") X_("jne " #label "b")
-#define X_PHASES(label, AHEAD, FOUR)                                                                                   \
-  X_("cmp " X_C_FOURS ", %[t]") X_("je 4f") X_LOOP(1##label, X_C_FOURS, X_AHEAD_C AHEAD, FOUR)                         \
-  X_("4:") X_("cmp " X_FOURS ", %[t]") X_("je 6f") X_LOOP(2##label, X_FOURS, AHEAD, FOUR) X_("jmp 6f")
-#define X_CHAINS(AHEAD_A, FOUR, ONE)                                                                                   \
-  X_("xor %k[t], %k[t]") X_("cmpq $1, " X_FETCH) X_("je 3f") X_("ja 5f") X_PHASES(1, X_AHEAD_B, FOUR)                  \
-  X_("3:") X_PHASES(2, AHEAD_A X_AHEAD_B, FOUR) X_("5:") X_PHASES(3, X_AHEAD_4B, FOUR)                                 \
+#define X_WITH_C(label, AHEAD, FOUR)                                                                                   \
+  X_("cmp " X_C_FOURS ", %[t]") X_("je 4f") X_UP_TO(1##label, X_C_FOURS, X_AHEAD_C AHEAD, FOUR) X_("4:")
+#define X_IN_FOURS(label, AHEAD, FOUR)                                                                                 \
+  X_WITH_C(label, AHEAD, FOUR)                                                                                         \
+  X_("cmp " X_FOURS ", %[t]") X_("je 6f") X_UP_TO(2##label, X_FOURS, AHEAD, FOUR) X_("jmp 6f")
+#define X_IN_EIGHTS(label, FOUR, EIGHT)                                                                                \
+  X_WITH_C(label, X_AHEAD_B, FOUR)                                                                                     \
+  X_("mov " X_EIGHTS ", %[t]") X_("test %[t], %[t]") X_("je 6f") X_(".p2align 4") X_("2" #label ":") X_AHEAD_EIGHT     \
+  EIGHT X_("dec %[t]") X_("jne 2" #label "b") X_("jmp 6f")
+#define X_CHAINS(AHEAD_A, ONE, FOUR, EIGHT)                                                                            \
+  X_("xor %k[t], %k[t]") X_("cmpq $1, " X_FETCH) X_("je 3f") X_("ja 5f") X_IN_EIGHTS(1, FOUR, EIGHT)                   \
+  X_("3:") X_IN_FOURS(2, AHEAD_A X_AHEAD_B, FOUR) X_("5:") X_IN_FOURS(3, X_AHEAD_4B, FOUR)                             \
   X_("6:") X_("mov " X_REST ", %[t]") X_("test %[t], %[t]") X_("je 8f")                                                \
-  X_("7:") ONE X_("dec %[t]") X_("jne 7b") X_("8:")
+  X_("7:") ONE X_B_ON(1) X_("dec %[t]") X_("jne 7b") X_("8:")
 
 /* ---- A by lanes: row i of a k at a + i ---- */
-#define X_LANE_AT_0(i) "4*" #i "(%[a])"
-#define X_LANE_AT_1(i) "4*" #i "(%[a],%[as])"
-#define X_LANE(kind, i, a, p, q, u) X_##kind(X_LANE_AT_##u(i), p, q)
-#define X_TWO_LANES                                                                                                    \
-  X_B_EVEN X_ROWS(X_LANE, 0) X_B_ODD X_ROWS(X_LANE, 1) X_("lea (%[a],%[as],2), %[a]")
-#define X_FOUR_LANES X_TWO_LANES X_TWO_LANES
-#define X_ONE_LANES X_B_EVEN X_ROWS(X_LANE, 0) X_("add %[as], %[a]") X_("add %[bs], %[b]")
+#define X_LANE(kind, i, pointer, m, p, q, u) X_##kind("4*" #i X_AT(u, a, as), p, q)
+#define X_ONE_LANES X_B(0) X_ROWS(X_LANE, 0) X_("add %[as], %[a]")
+#define X_FOUR_LANES                                                                                                   \
+  X_B(0) X_ROWS(X_LANE, 0) X_B(1) X_ROWS(X_LANE, 1) X_B(2) X_ROWS(X_LANE, 2) X_B(3) X_ROWS(X_LANE, 3)                  \
+  X_("lea (%[a],%[as],4), %[a]") X_B_ON(4)
 #define X_LANES_AHEAD                                                                                                  \
-  X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("lea (%[fa],%[as],2), %[fa]")                             \
-  X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("lea (%[fa],%[as],2), %[fa]")
+  X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
+  X_("prefetcht1 (%[fa],%[as3])") X_("lea (%[fa],%[as],4), %[fa]")
 
 /* ---- A by rows ---- */
-#define X_AT_EVEN(a, u) "4*" #u "(%[" #a "])"
-#define X_AT_ODD(a, u) "4*" #u "(%[" #a "],%[as])"
-#define X_ROW(kind, i, a, p, q, u) X_##kind(X_AT_##kind(a, u), p, q)
-#define X_NEXT_16(a, i) X_("add $16, %[" #a "]")
-#define X_NEXT_4(a, i) X_("add $4, %[" #a "]")
-#define X_FOUR_ROWS                                                                                                    \
-  X_B_EVEN X_ROWS(X_ROW, 0) X_B_ODD X_ROWS(X_ROW, 1) X_B_EVEN X_ROWS(X_ROW, 2) X_B_ODD X_ROWS(X_ROW, 3)                \
-  X_POINTERS(X_NEXT_16) X_("add $16, %[a]")
-#define X_ONE_ROWS X_B_EVEN X_ROWS(X_ROW, 0) X_("add %[bs], %[b]") X_POINTERS(X_NEXT_4) X_("add $4, %[a]")
+#define X_ROW(kind, i, a, m, p, q, u) X_##kind("4*" #u X_AT(m, a, as), p, q)
+#define X_STEP_4(a, i) X_("add $4, %[" #a "]")
+#define X_STEP_16(a, i) X_("add $16, %[" #a "]")
+#define X_STEP_32(a, i) X_("add $32, %[" #a "]")
+#define X_ONE_ROWS X_B(0) X_ROWS(X_ROW, 0) X_STEP_4(a, 0) X_POINTERS(X_STEP_4)
+#define X_QUARTET(u, v, w, x)                                                                                          \
+  X_B(0) X_ROWS(X_ROW, u) X_B(1) X_ROWS(X_ROW, v) X_B(2) X_ROWS(X_ROW, w) X_B(3) X_ROWS(X_ROW, x) X_B_ON(4)
+#define X_FOUR_ROWS X_QUARTET(0, 1, 2, 3) X_STEP_16(a, 0) X_POINTERS(X_STEP_16)
+#define X_EIGHT_ROWS X_QUARTET(0, 1, 2, 3) X_QUARTET(4, 5, 6, 7) X_STEP_32(a, 0) X_POINTERS(X_STEP_32)
 /* Of the next rows a line of three at a time: of twelve, one tile of them or two, in sixteen k. */
 #define X_ROWS_AHEAD                                                                                                   \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
-  X_("lea (%[fa],%[as],2), %[fa]") X_("add %[as], %[fa]") X_("inc %[t]") X_("test $3, %b[t]") X_("lea -1(%[t]), %[t]") \
-  X_("jne 9f") X_("add " X_WRAP ", %[fa]") X_("9:")
-#define X_DECLARE(a_i, i) const float *a_i = a + i * as;
+  X_("add %[as3], %[fa]") X_("inc %[t]") X_("test $3, %b[t]") X_("lea -1(%[t]), %[t]") X_("jne 9f")                   \
+  X_("add " X_WRAP ", %[fa]") X_("9:")
+#define X_DECLARE(a_i, i) const float *a_i = a + i * job->as;
 #define X_OPERAND(a_i, i) , [a_i] "+&r"(a_i)
 
 static void tile_prepare(tile_job *j) {
@@ -117,34 +129,38 @@ static void tile_prepare(tile_job *j) {
   j->fours = j->kk / 4;
   j->rest = j->kk % 4;
   j->c_fours = j->from_c ? 0 : j->fours < TILE_MR ? j->fours : TILE_MR;
+  j->c_fours += (j->fours - j->c_fours) % 2;
+  j->eights = (j->fours - j->c_fours) / 2;
   j->wrap = 64 - 12 * 4 * j->as; /* see X_ROWS_AHEAD */
 }
 VI void tile_fetch(tile_job *j, int fetch_a) {
   j->k_on = j->per_k * 4;
   j->four_on = j->k_on * 4;
-  j->fetch = j->four_on > 64 ? 2 : fetch_a;
+  j->eight_on = j->k_on * 8;
+  j->fetch = j->eight_on > 64 ? 2 : fetch_a;
 }
 
 static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job) {
   const float *fa = job->next_a, *fb = job->next_b;
+  const int64_t as = job->as * 4, bs = job->bs * 4;
   int64_t t;
   job->c = c;
-  __asm__ volatile(X_BEGIN X_CHAINS(X_LANES_AHEAD, X_FOUR_LANES, X_ONE_LANES) X_END
+  __asm__ volatile(X_BEGIN X_CHAINS(X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES, X_FOUR_LANES X_FOUR_LANES) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa)
-                   : [as] "r"(job->as * 4), [bs] "r"(job->bs * 4), [job] "r"(job)
+                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");
 }
 
 static void X_NAME(rows)(const float *a, const float *b, float *c, tile_job *job) {
   const float *fa = job->next_a, *fb = job->next_b;
-  const int64_t as = job->as;
+  const int64_t as = job->as * 4, bs = job->bs * 4;
   X_POINTERS(X_DECLARE)
   int64_t t;
   job->c = c;
-  __asm__ volatile(X_BEGIN X_CHAINS(X_ROWS_AHEAD, X_FOUR_ROWS, X_ONE_ROWS) X_END
+  __asm__ volatile(X_BEGIN X_CHAINS(X_ROWS_AHEAD, X_ONE_ROWS, X_FOUR_ROWS, X_EIGHT_ROWS) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb),
                      [fa] "+&r"(fa) X_POINTERS(X_OPERAND)
-                   : [as] "r"(as * 4), [bs] "r"(job->bs * 4), [job] "r"(job)
+                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");
 }
 #endif

@@ -224,10 +224,9 @@ VI tv tv_add(tv x, tv y) { return _mm256_add_ps(x, y); }
   X_("vbroadcastss " at ", %%ymm3") X_("vfmadd231ps %%ymm0, %%ymm3, " X_R(p))                                  \
       X_("vfmadd231ps %%ymm1, %%ymm3, " X_R(q))
 #define X_ROWS(X, u)                                                                                                   \
-  X(EVEN, 0, a, 4, 5, u) X(ODD, 1, a, 6, 7, u) X(EVEN, 2, a2, 8, 9, u)                                                 \
-  X(ODD, 3, a2, 10, 11, u) X(EVEN, 4, a4, 12, 13, u) X(ODD, 5, a4, 14, 15, u)
-#define X_POINTERS(X)                                                                                                  \
-  X(a2, 2) X(a4, 4)
+  X(EVEN, 0, a, 0, 4, 5, u) X(ODD, 1, a, 1, 6, 7, u) X(EVEN, 2, a, 2, 8, 9, u)                                         \
+  X(ODD, 3, a, 3, 10, 11, u) X(EVEN, 4, a4, 0, 12, 13, u) X(ODD, 5, a4, 1, 14, 15, u)
+#define X_POINTERS(X) X(a4, 4)
 #define X_CLOBBERS                                                                                                     \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",                                                      \
   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15"

@@ -168,11 +168,10 @@ VI tv tv_add(tv x, tv y) { return _mm512_add_ps(x, y); }
   X_("vbroadcastss " at ", %%zmm2") X_("vfmadd231ps %%zmm0, %%zmm2, " X_R(p))                                  \
       X_("vfmadd231ps %%zmm1, %%zmm2, " X_R(q))
 #define X_ROWS(X, u)                                                                                                   \
-  X(EVEN, 0, a, 8, 9, u) X(ODD, 1, a, 10, 11, u) X(EVEN, 2, a2, 12, 13, u) X(ODD, 3, a2, 14, 15, u)                    \
-  X(EVEN, 4, a4, 16, 17, u) X(ODD, 5, a4, 18, 19, u) X(EVEN, 6, a6, 20, 21, u) X(ODD, 7, a6, 22, 23, u)                \
-  X(EVEN, 8, a8, 24, 25, u) X(ODD, 9, a8, 26, 27, u) X(EVEN, 10, a10, 28, 29, u) X(ODD, 11, a10, 30, 31, u)
-#define X_POINTERS(X)                                                                                                  \
-  X(a2, 2) X(a4, 4) X(a6, 6) X(a8, 8) X(a10, 10)
+  X(EVEN, 0, a, 0, 8, 9, u) X(ODD, 1, a, 1, 10, 11, u) X(EVEN, 2, a, 2, 12, 13, u) X(ODD, 3, a, 3, 14, 15, u)          \
+  X(EVEN, 4, a4, 0, 16, 17, u) X(ODD, 5, a4, 1, 18, 19, u) X(EVEN, 6, a4, 2, 20, 21, u) X(ODD, 7, a4, 3, 22, 23, u)    \
+  X(EVEN, 8, a8, 0, 24, 25, u) X(ODD, 9, a8, 1, 26, 27, u) X(EVEN, 10, a8, 2, 28, 29, u) X(ODD, 11, a8, 3, 30, 31, u)
+#define X_POINTERS(X) X(a4, 4) X(a8, 8)
 #define X_CLOBBERS                                                                                                     \
   "xmm0", "xmm1", "xmm2", "xmm3", "xmm4", "xmm5", "xmm6", "xmm7",                                                      \
   "xmm8", "xmm9", "xmm10", "xmm11", "xmm12", "xmm13", "xmm14", "xmm15",                                                \
