@@ -77,7 +77,7 @@ typedef struct tile_job {
   int64_t eights;               /* in fours that do not, two by two */
   int64_t k_on, four_on, eight_on; /* of B's next: to what a k, a four, an eight fetches afterwards */
   int64_t wrap;                 /* of A's next rows: from the last ones back to the first, a line on */
-  int64_t fetch;                /* 0: of B's next, a line in an eight; 1: in a four, and of A's; 2: four of B's in a four */
+  int64_t fetch;                /* a line of B's next 0: in an eight; 3: in a four; 1: and of A's; 2: four of B's */
   float *c;
 #endif
   const float *next_a, *next_b;
