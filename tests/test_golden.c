@@ -1,7 +1,8 @@
 /* Whole-model reference cases: `test_golden FILE...` checks logits, loss, gradients, gradient norm and parameters after
  * 1 and 3 updates of each file against the engine and prints the worst relative error per kind. The files come from a
  * float64 computation with the masks of the randomness contract; a file describes itself (its __metadata__).
- * Errors are relative to the largest magnitude of each tensor. Options: --tier NAME, --threads N.
+ * Errors are relative to the largest magnitude of each tensor. Options: --tier NAME (status 77 where it cannot
+ * run), --threads N.
  *
  * Updated parameters have a second allowance. AdamW's first step is lr g / (|g| + eps): where the true gradient is
  * about eps or below (the gradient of the key bias is 0 in exact arithmetic), it magnifies any float32 rounding of g up
@@ -195,6 +196,11 @@ int main(int argc, char **argv) {
     if (strcmp(argv[i], "--tier") == 0) tier = argv[i + 1];
     if (strcmp(argv[i], "--threads") == 0) threads = atoi(argv[i + 1]);
   }
+  for (int i = 0, runs; tier && (k = dd_tier_at(i, &runs)); i++)
+    if (strcmp(k->tier, tier) == 0 && !runs) {
+      printf("skipped: this processor cannot run tier %s\n", tier);
+      return 77;
+    }
   if (dd_tier_select(tier, &k, why, sizeof why, &err) || dd_self_test(k, &err)) {
     printf("%s\n", err.message);
     return 1;
