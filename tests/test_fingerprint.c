@@ -2,8 +2,8 @@
  * cadence of evaluation, logging and saving. The expected values are stored here, so every build of every kind (gcc,
  * clang, -O1, -O3, sanitizers, qemu, SIMDe) is held to the same bits; they change only with DD_NUMERICS_VERSION.
  *
- * Argument --record prints the values instead of checking them. DD_QUICK=1 (emulators, sanitizers) resumes at every
- * seventh poll only and leaves out some numbers of threads; it says so. */
+ * Argument --record prints the values instead of checking them. DD_QUICK=1 (emulators, sanitizers) resumes at few
+ * polls only and leaves out some numbers of threads; it says so. */
 #include "core/file.h"
 #include "core/machine.h"
 #include "dd_cpu.h"
@@ -203,10 +203,10 @@ int main(int argc, char **argv) {
              "logged every seventh");
     straight(VAL_LOSS, best->tier, 2, (const char *const[]){"batch_size", "6", "keep_checkpoints", "1", NULL},
              "one checkpoint kept");
-    resumed(COSINE, best->tier, quick ? 7 : 1);
-    resumed(VAL_LOSS, best->tier, quick ? 21 : 3);
-    resumed(SITES, best->tier, quick ? 22 : 4); /* an evaluation and the steps to the next are 15 polls */
-    if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at every seventh poll\n");
+    resumed(COSINE, best->tier, quick ? 23 : 1);
+    resumed(VAL_LOSS, best->tier, quick ? 61 : 3);
+    resumed(SITES, best->tier, quick ? 67 : 4); /* an evaluation and the steps to the next are 15 polls */
+    if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at few polls\n");
   }
   char clean[300];
   snprintf(clean, sizeof clean, "rm -rf '%s'", root);
