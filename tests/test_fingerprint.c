@@ -188,7 +188,7 @@ int main(int argc, char **argv) {
     const int is_scalar = strcmp(k->tier, "scalar") == 0;
     for (int c = 0; c < CASES; c++)
       for (size_t t = 0; t < sizeof threads / sizeof *threads; t++)
-        if (is_scalar || quick || c == SITES ? threads[t] == 1 || threads[t] == 5 : 1)
+        if (is_scalar || quick || c == SITES ? (threads[t] == 1 && !(is_scalar && quick)) || threads[t] == 5 : 1)
           straight(c, k->tier, threads[t], NULL, "");
   }
   if (!record) {
@@ -206,7 +206,7 @@ int main(int argc, char **argv) {
     resumed(COSINE, best->tier, quick ? 23 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 61 : 3);
     resumed(SITES, best->tier, quick ? 67 : 4); /* an evaluation and the steps to the next are 15 polls */
-    if (quick) printf("DD_QUICK: threads 1 and 5 only, resumed at few polls\n");
+    if (quick) printf("DD_QUICK: threads 1 and 5 only (scalar: 5), resumed at few polls\n");
   }
   char clean[300];
   snprintf(clean, sizeof clean, "rm -rf '%s'", root);
