@@ -14,8 +14,8 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
 }
 /* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
 VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(0.f)); }
-/* The code for each block of 16 elements from c on. It measures by `end`, which compilers see to be c + 16 in all blocks
- * but the last: asking for the end of the row at each would take half of the instructions. */
+/* The code for each block of 16 elements from c on. It measures by `end`, which compilers see to be c + 16 in all
+ * blocks but the last: asking for the end of the row at each would take half of the instructions. */
 #define EACH(c, n, ...)                                                                                                \
   do {                                                                                                                 \
     int64_t c = 0;                                                                                                     \
@@ -30,13 +30,13 @@ VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(
   } while (0)
 
 /* Row sums in 64 lanes: BODY(S, c, end) adds element block c to accumulator S (`end` as above); result in `out`. */
-#define FOUR_BLOCKS(BODY)                                                                                              \
-  BODY(s0_, c_, c_ + 16) BODY(s1_, c_ + 16, c_ + 32) BODY(s2_, c_ + 32, c_ + 48) BODY(s3_, c_ + 48, c_ + 64)
 #define SUM64(out, n, BODY)                                                                                            \
   do {                                                                                                                 \
     v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
     int64_t c_ = 0;                                                                                                    \
-    for (; c_ + 64 <= (n); c_ += 64) { FOUR_BLOCKS(BODY) }                                                             \
+    for (; c_ + 64 <= (n); c_ += 64) {                                                                                 \
+      BODY(s0_, c_, c_ + 16) BODY(s1_, c_ + 16, c_ + 32) BODY(s2_, c_ + 32, c_ + 48) BODY(s3_, c_ + 48, c_ + 64)       \
+    }                                                                                                                  \
     if (c_ < (n)) { BODY(s0_, c_, n) }                                                                                 \
     if (c_ + 16 < (n)) { BODY(s1_, c_ + 16, n) }                                                                       \
     if (c_ + 32 < (n)) { BODY(s2_, c_ + 32, n) }                                                                       \
@@ -171,7 +171,7 @@ static void k_layernorm(float *out, float *mean, float *rstd, const float *x, co
   const v16 m = v16_set(mu);
 #define ADD_SQ(s, c, end)                                                                                              \
   {                                                                                                                    \
-    v16 d_ = present(v16_sub(ld(x, c, end), m), end - (c));                                                              \
+    v16 d_ = present(v16_sub(ld(x, c, end), m), end - (c));                                                            \
     s = v16_fma(d_, d_, s);                                                                                            \
   }
   SUM64(sq, n, ADD_SQ);
@@ -315,7 +315,7 @@ static float xent_short(float *l, int64_t v, int64_t target, float g, float max)
   float sum;
 #define ADD_SHORT(a, c, end)                                                                                           \
   {                                                                                                                    \
-    const v16 e_ = present(v16_exp_low_any_nan(v16_sub(ld(l, c, end), m)), end - (c));                                             \
+    const v16 e_ = present(v16_exp_low_any_nan(v16_sub(ld(l, c, end), m)), end - (c));                                 \
     e.block[(c) / 16] = e_;                                                                                            \
     a = v16_add(a, e_);                                                                                                \
   }

@@ -67,6 +67,8 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_AT(m, a, s) "(%[" #a "]" X_AT_##m(s)
 #define X_B(u) X_("vmovups " X_AT(u, b, bs) ", " X_R(0)) X_("vmovups " X_HALF X_AT(u, b, bs) ", " X_R(1))
 #define X_B_ON(n) X_("lea (%[b],%[bs]," #n "), %[b]")
+#define X_QUARTET(X, u, v, w, x)                                                                                       \
+  X_B(0) X_ROWS(X, u) X_B(1) X_ROWS(X, v) X_B(2) X_ROWS(X, w) X_B(3) X_ROWS(X, x) X_B_ON(4)
 /* What the fours of a tile fetch. C is often beyond the second cache; a row of it is fetched in each of the first
  * fours, because all rows at once would take all places in which loads wait, and those of A and B with them. */
 #define X_AHEAD_C X_("prefetcht1 (%[c])") X_("prefetcht1 2*" X_HALF "-4(%[c])") X_("add " X_LDC ", %[c]")
@@ -99,9 +101,7 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 /* ---- A by lanes: row i of a k at a + i ---- */
 #define X_LANE(kind, i, pointer, m, p, q, u) X_##kind("4*" #i X_AT(u, a, as), p, q)
 #define X_ONE_LANES X_B(0) X_ROWS(X_LANE, 0) X_("add %[as], %[a]")
-#define X_FOUR_LANES                                                                                                   \
-  X_B(0) X_ROWS(X_LANE, 0) X_B(1) X_ROWS(X_LANE, 1) X_B(2) X_ROWS(X_LANE, 2) X_B(3) X_ROWS(X_LANE, 3)                  \
-  X_("lea (%[a],%[as],4), %[a]") X_B_ON(4)
+#define X_FOUR_LANES X_QUARTET(X_LANE, 0, 1, 2, 3) X_("lea (%[a],%[as],4), %[a]")
 #define X_LANES_AHEAD                                                                                                  \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
   X_("prefetcht1 (%[fa],%[as3])") X_("lea (%[fa],%[as],4), %[fa]")
@@ -112,10 +112,9 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_STEP_16(a, i) X_("add $16, %[" #a "]")
 #define X_STEP_32(a, i) X_("add $32, %[" #a "]")
 #define X_ONE_ROWS X_B(0) X_ROWS(X_ROW, 0) X_STEP_4(a, 0) X_POINTERS(X_STEP_4)
-#define X_QUARTET(u, v, w, x)                                                                                          \
-  X_B(0) X_ROWS(X_ROW, u) X_B(1) X_ROWS(X_ROW, v) X_B(2) X_ROWS(X_ROW, w) X_B(3) X_ROWS(X_ROW, x) X_B_ON(4)
-#define X_FOUR_ROWS X_QUARTET(0, 1, 2, 3) X_STEP_16(a, 0) X_POINTERS(X_STEP_16)
-#define X_EIGHT_ROWS X_QUARTET(0, 1, 2, 3) X_QUARTET(4, 5, 6, 7) X_STEP_32(a, 0) X_POINTERS(X_STEP_32)
+#define X_FOUR_ROWS X_QUARTET(X_ROW, 0, 1, 2, 3) X_STEP_16(a, 0) X_POINTERS(X_STEP_16)
+#define X_EIGHT_ROWS                                                                                                   \
+  X_QUARTET(X_ROW, 0, 1, 2, 3) X_QUARTET(X_ROW, 4, 5, 6, 7) X_STEP_32(a, 0) X_POINTERS(X_STEP_32)
 /* Of the next rows a line of three at a time: of twelve, one tile of them or two, in sixteen k. */
 #define X_ROWS_AHEAD                                                                                                   \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \

@@ -188,8 +188,9 @@ int main(int argc, char **argv) {
     const int is_scalar = strcmp(k->tier, "scalar") == 0;
     for (int c = 0; c < CASES; c++)
       for (size_t t = 0; t < sizeof threads / sizeof *threads; t++) {
-        const int some = is_scalar || c == SITES ? threads[t] == 1 || threads[t] == 5 : 1;
-        if (quick ? threads[t] == 5 && (!is_scalar || c == 0) : some) straight(c, k->tier, threads[t], NULL, "");
+        const int few = is_scalar || c == SITES, five = threads[t] == 5;
+        if (quick ? five && (!is_scalar || c == VAL_LOSS) : !few || five || threads[t] == 1)
+          straight(c, k->tier, threads[t], NULL, "");
       }
   }
   if (!record) {
@@ -207,7 +208,7 @@ int main(int argc, char **argv) {
     resumed(COSINE, best->tier, quick ? 23 : 1);
     resumed(VAL_LOSS, best->tier, quick ? 61 : 3);
     resumed(SITES, best->tier, quick ? 67 : 4); /* an evaluation and the steps to the next are 15 polls */
-    if (quick) printf("DD_QUICK: 5 threads only, scalar in one case, resumed at few polls\n");
+    if (quick) printf("DD_QUICK: without a stop with 2 and 5 threads only, scalar in one case, resumed at few polls\n");
   }
   char clean[300];
   snprintf(clean, sizeof clean, "rm -rf '%s'", root);
