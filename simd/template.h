@@ -1,8 +1,8 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
  * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (for normal results), v16_sum and v16_hmax (fold 16 ->
- * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, v16_philox, v16_first(x, n, y): lanes below n of x, the others of y;
- * then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
+ * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, v16_philox_begin, v16_philox, v16_first(x, n, y): lanes below n of x,
+ * the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
 #include "vmath.h"
@@ -101,22 +101,29 @@ typedef struct block {
     uint32_t c0_[4] = {0}, c1_[4] = {0};                                                                               \
     block block_[4];                                                                                                   \
     int full_ = 0;                                                                                                     \
-    for (int64_t r_ = 0; r_ < (g)->rows; r_++) {                                                                       \
-      const int64_t n_ = (g)->n + r_ * (g)->grow;                                                                      \
+    const dd_rows g_ = *(g);                                                                                           \
+    const dd_drop d_ = *(d);                                                                                           \
+    philox rounds_;                                                                                                    \
+    v16_philox_begin(&rounds_, d_.c2, d_.c3, d_.key0, d_.key1);                                                        \
+    for (int64_t r_ = 0; r_ < g_.rows; r_++) {                                                                         \
+      const int64_t n_ = g_.n + r_ * g_.grow;                                                                          \
       for (int64_t col_ = 0; col_ < n_; col_ += 64) {                                                                  \
-        c0_[full_] = (d)->col0 / 64 + (uint32_t)(col_ / 64);                                                           \
-        c1_[full_] = (d)->c1 + (uint32_t)r_;                                                                           \
-        block_[full_].at = r_ * (g)->ld + col_;                                                                        \
+        c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                             \
+        c1_[full_] = d_.c1 + (uint32_t)r_;                                                                             \
+        block_[full_].at = r_ * g_.ld + col_;                                                                          \
         block_[full_].width = n_ - col_ < 64 ? n_ - col_ : 64;                                                         \
         for (int64_t at = block_[full_].at, end_ = at + 64; at < end_; at += 16) { FETCH }                             \
-        if (++full_ < 4 && (r_ + 1 < (g)->rows || col_ + 64 < n_)) continue;                                           \
-        v16_philox(draws_, full_, c0_, c1_, (d)->c2, (d)->c3, (d)->key0, (d)->key1);                                   \
-        for (int i_ = 0; i_ < full_; i_++)                                                                             \
-          for (int64_t c_ = 0; c_ < block_[i_].width; c_ += 16) {                                                      \
-            const int64_t at = block_[i_].at + c_, left = block_[i_].width - c_;                                       \
-            const uint16_t *draw = draws_ + 64 * i_ + c_;                                                              \
-            CODE                                                                                                       \
+        if (++full_ < 4 && (r_ + 1 < g_.rows || col_ + 64 < n_)) continue;                                             \
+        v16_philox(draws_, full_, c0_, c1_, &rounds_);                                                                 \
+        for (int i_ = 0; i_ < full_; i_++) {                                                                           \
+          const uint16_t *draw = draws_ + 64 * i_;                                                                     \
+          int64_t at = block_[i_].at, left = block_[i_].width;                                                         \
+          if (left == 64) {                                                                                            \
+            for (left = 16; draw < draws_ + 64 * i_ + 64; at += 16, draw += 16) { CODE }                               \
+          } else {                                                                                                     \
+            for (; left > 0; at += 16, left -= 16, draw += 16) { CODE }                                                \
           }                                                                                                            \
+        }                                                                                                              \
         full_ = 0;                                                                                                     \
       }                                                                                                                \
     }                                                                                                                  \
@@ -124,35 +131,39 @@ typedef struct block {
 
 static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
-  if (!d->threshold) {
+  const uint32_t threshold = d->threshold;
+  const int apart = dst != src;
+  if (!threshold) {
     for (int64_t r = 0; dst != src && r < g->rows; r++)
       memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
     return;
   }
-  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(dst + at, 1);
-            , { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left); });
+  FOR_DRAWS(g, d, __builtin_prefetch(src + at); if (apart) __builtin_prefetch(dst + at, 1);
+            , { st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, threshold), 0, left); });
 }
 
 static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
-  if (!d->threshold) {
+  const uint32_t threshold = d->threshold;
+  if (!threshold) {
     k_dropout(dst, src, g, d);
     return;
   }
-  FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(also + at, 1);, {
-    st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, d->threshold), 0, left);
-    st(also + at, v16_keep(v16_mul(ld(also + at, 0, left), scale), draw, d->threshold), 0, left);
+  FOR_DRAWS(g, d, (void)at;, {
+    st(dst + at, v16_keep(v16_mul(ld(src + at, 0, left), scale), draw, threshold), 0, left);
+    st(also + at, v16_keep(v16_mul(ld(also + at, 0, left), scale), draw, threshold), 0, left);
   });
 }
 
 static void k_dropout_add(float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);
-  if (!d->threshold) {
+  const uint32_t threshold = d->threshold;
+  if (!threshold) {
     for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(res + at);, {
-    const v16 kept = v16_keep(ld(src + at, 0, left), draw, d->threshold);
+    const v16 kept = v16_keep(ld(src + at, 0, left), draw, threshold);
     st(dst + at, v16_fma(kept, scale, ld(res + at, 0, left)), 0, left);
   });
 }

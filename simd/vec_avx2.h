@@ -121,48 +121,33 @@ VI double d16_sum(d16 s) {
 }
 /* Keep lanes whose draw is >= t; +0 elsewhere. */
 VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
-  __m256i d = _mm256_loadu_si256((const __m256i *)(const void *)draws), th = _mm256_set1_epi16((short)t);
-  __m256i k = _mm256_cmpeq_epi16(_mm256_max_epu16(d, th), d);
-  __m256i lo = _mm256_cvtepi16_epi32(_mm256_castsi256_si128(k));
-  __m256i hi = _mm256_cvtepi16_epi32(_mm256_extracti128_si256(k, 1));
+  const __m256i least = _mm256_set1_epi32((int)t - 1);
+  const __m128i *d = (const __m128i *)(const void *)draws;
+  const __m256i lo = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d)), least),
+                hi = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d + 1)), least);
   return (v16){_mm256_and_ps(x.a, _mm256_castsi256_ps(lo)), _mm256_and_ps(x.b, _mm256_castsi256_ps(hi))};
 }
 
-VI void philox_mul(__m256i x, __m256i m, __m256i *hi, __m256i *lo) {
-  __m256i e = _mm256_mul_epu32(x, m), o = _mm256_mul_epu32(_mm256_srli_epi64(x, 32), m);
-  *lo = _mm256_blend_epi32(e, _mm256_slli_epi64(o, 32), 0xaa);
-  *hi = _mm256_blend_epi32(_mm256_srli_epi64(e, 32), o, 0xaa);
+/* Eight counters: those of even and those of odd number. */
+typedef struct w8 {
+  __m256i even, odd;
+} w8;
+#define W2(op, x, y) ((w8){op((x).even, (y).even), op((x).odd, (y).odd)})
+VI w8 w8_set(uint32_t x) { return (w8){_mm256_set1_epi32((int)x), _mm256_set1_epi32((int)x)}; }
+VI w8 w8_iota(void) { return (w8){_mm256_setr_epi64x(0, 2, 4, 6), _mm256_setr_epi64x(1, 3, 5, 7)}; }
+VI w8 w8_add(w8 x, w8 y) { return W2(_mm256_add_epi32, x, y); }
+VI w8 w8_xor(w8 x, w8 y) { return W2(_mm256_xor_si256, x, y); }
+VI w8 w8_times(w8 x, w8 y) { return W2(_mm256_mul_epu32, x, y); }
+VI w8 w8_high(w8 x) { return (w8){_mm256_srli_epi64(x.even, 32), _mm256_srli_epi64(x.odd, 32)}; }
+VI void w8_store(uint16_t *p, w8 x) {
+  _mm256_storeu_si256((__m256i *)(void *)p, _mm256_blend_epi32(x.even, _mm256_slli_epi64(x.odd, 32), 0xaa));
 }
-/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]; two are drawn side
- * by side. out has room for four. */
-VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
-                   uint32_t k0, uint32_t k1) {
-  const __m256i m0 = _mm256_set1_epi32((int)0xD2511F53u), m1 = _mm256_set1_epi32((int)0xCD9E8D57u);
-  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
-  for (int first = 0; first < count; first += 2) {
-    __m256i x[2][4];
-    for (int i = 0; i < 2; i++) {
-      x[i][0] = _mm256_add_epi32(_mm256_set1_epi32((int)(8 * c0[first + i])), lane);
-      x[i][1] = _mm256_set1_epi32((int)c1[first + i]);
-      x[i][2] = _mm256_set1_epi32((int)c2);
-      x[i][3] = _mm256_set1_epi32((int)c3);
-    }
-    uint32_t a = k0, b = k1;
-    for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u)
-      for (int i = 0; i < 2; i++) {
-        __m256i h0, l0, h1, l1;
-        philox_mul(x[i][0], m0, &h0, &l0);
-        philox_mul(x[i][2], m1, &h1, &l1);
-        x[i][0] = _mm256_xor_si256(_mm256_xor_si256(h1, x[i][1]), _mm256_set1_epi32((int)a));
-        x[i][2] = _mm256_xor_si256(_mm256_xor_si256(h0, x[i][3]), _mm256_set1_epi32((int)b));
-        x[i][1] = l1;
-        x[i][3] = l0;
-      }
-    for (int i = 0; i < 2; i++)
-      for (int w = 0; w < 4; w++)
-        _mm256_storeu_si256((__m256i *)(void *)(out + 64 * (first + i) + 16 * w), x[i][w]);
-  }
+VI w8 w8_here(w8 x) {
+  __asm__("" : "+x"(x.even), "+x"(x.odd));
+  return x;
 }
+#define PHILOX_SIDE 1
+#include "philox_x86.h"
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
 typedef struct i16x32 {

@@ -88,35 +88,17 @@ VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
   return _mm512_maskz_mov_ps(_mm256_cmpge_epu16_mask(d, _mm256_set1_epi16((short)t)), x);
 }
 
-/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. out has room for
- * four. A block's eight counters stand in 64-bit lanes, where a product leaves its low and high word without shuffles;
- * what is above the low word of a lane never matters. Four blocks side by side hide the latency of ten rounds. */
-VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
-                   uint32_t k0, uint32_t k1) {
-  const __m512i m0 = _mm512_set1_epi64(0xD2511F53u), m1 = _mm512_set1_epi64(0xCD9E8D57u);
-  __m512i x[4][4];
-  (void)count;
-  for (int i = 0; i < 4; i++) {
-    x[i][0] = _mm512_add_epi64(_mm512_set1_epi64(8 * (int64_t)c0[i]), _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7));
-    x[i][1] = _mm512_set1_epi64(c1[i]);
-    x[i][2] = _mm512_set1_epi64(c2);
-    x[i][3] = _mm512_set1_epi64(c3);
-  }
-  for (int r = 0; r < 5; r++) /* two rounds at a time: words change places without moves */
-    for (int twice = 0; twice < 2; twice++, k0 += 0x9E3779B9u, k1 += 0xBB67AE85u) {
-      const __m512i a = _mm512_set1_epi64(k0), b = _mm512_set1_epi64(k1);
-      for (int i = 0; i < 4; i++) {
-        const __m512i p = _mm512_mul_epu32(x[i][0], m0), q = _mm512_mul_epu32(x[i][2], m1);
-        x[i][0] = _mm512_xor_si512(_mm512_xor_si512(_mm512_srli_epi64(q, 32), x[i][1]), a);
-        x[i][2] = _mm512_xor_si512(_mm512_xor_si512(_mm512_srli_epi64(p, 32), x[i][3]), b);
-        x[i][1] = q;
-        x[i][3] = p;
-      }
-    }
-  for (int i = 0; i < 4; i++)
-    for (int w = 0; w < 4; w++)
-      _mm256_storeu_si256((__m256i *)(void *)(out + 64 * i + 16 * w), _mm512_cvtepi64_epi32(x[i][w]));
-}
+typedef __m512i w8;
+VI w8 w8_set(uint32_t x) { return _mm512_set1_epi32((int)x); }
+VI w8 w8_iota(void) { return _mm512_setr_epi64(0, 1, 2, 3, 4, 5, 6, 7); }
+VI w8 w8_add(w8 x, w8 y) { return _mm512_add_epi32(x, y); }
+VI w8 w8_xor(w8 x, w8 y) { return _mm512_xor_si512(x, y); }
+VI w8 w8_times(w8 x, w8 y) { return _mm512_mul_epu32(x, y); }
+VI w8 w8_high(w8 x) { return _mm512_srli_epi64(x, 32); }
+VI void w8_store(uint16_t *p, w8 x) { _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi64_epi32(x)); }
+VI w8 w8_here(w8 x) { return x; }
+#define PHILOX_SIDE 4
+#include "philox_x86.h"
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
 typedef __m512i i16x32;

@@ -115,17 +115,22 @@ VI void philox_mul(uint32x4_t x, uint32_t m, uint32x4_t *hi, uint32x4_t *lo) {
   *lo = vuzp1q_u32(a, b);
   *hi = vuzp2q_u32(a, b);
 }
+typedef struct philox {
+  uint32_t c2, c3, k0, k1;
+} philox;
+VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
+  *p = (philox){c2, c3, k0, k1};
+}
 /* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. */
-VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], uint32_t c2, uint32_t c3,
-                   uint32_t k0, uint32_t k1) {
+VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], const philox *p) {
   static const uint32_t iota[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   for (int i = 0; i < count; i++, out += 64) {
     uint32x4_t x[2][4]; /* the halves of a block, side by side */
     for (int half = 0; half < 2; half++) {
       x[half][0] = vaddq_u32(vdupq_n_u32(c0[i] * 8), vld1q_u32(iota + 4 * half));
-      x[half][1] = vdupq_n_u32(c1[i]), x[half][2] = vdupq_n_u32(c2), x[half][3] = vdupq_n_u32(c3);
+      x[half][1] = vdupq_n_u32(c1[i]), x[half][2] = vdupq_n_u32(p->c2), x[half][3] = vdupq_n_u32(p->c3);
     }
-    uint32_t a = k0, b = k1;
+    uint32_t a = p->k0, b = p->k1;
     for (int r = 0; r < 10; r++, a += 0x9E3779B9u, b += 0xBB67AE85u)
       for (int half = 0; half < 2; half++) {
         uint32x4_t *y = x[half], h0, l0, h1, l1;
