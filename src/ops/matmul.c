@@ -6,7 +6,8 @@
 #include <string.h>
 
 enum {
-  MC = 192,        /* most rows of x at a time: they and the weights' panels stream from the second cache */
+  MC = 192,        /* most rows of x at a time; they and the weights' panels stream from the second cache, so fewer
+                    * where a third of that holds fewer */
   STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
   UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
   TASKS = 2,       /* of y and dx, per thread, at least */
@@ -58,7 +59,8 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   if (w->data) {
     /* Rows in equal parts, an equal number for each thread. Where that leaves threads idle also columns: each part of
      * them packs the rows of x again. */
-    g.row_parts = dd_min64(dd_round_up(dd_pieces(m, MC), threads), tiles);
+    const int64_t third = c->l2 / 3 / (4 * c->k->kc), mc = third ? dd_min64(third, MC) : MC;
+    g.row_parts = dd_min64(dd_round_up(dd_pieces(m, mc), threads), tiles);
     g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(TASKS * threads, g.row_parts), units);
     return g;
   }
