@@ -15,8 +15,8 @@
 
 /* What all blocks of a call share. */
 typedef struct philox {
-  w8 k0[8], k1[8]; /* of the third round and those after it */
-  w8 first, second;  /* what meets the high words of rounds one and two: word 3 and k1, word 1 and k0 */
+  w8 k0[8], k1[8];  /* of the third round and those after it */
+  w8 first, second; /* what meets the high words of rounds one and two: word 3 and k1, word 1 and k0 */
   uint32_t row, k1_second;
 } philox;
 VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
