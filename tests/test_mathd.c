@@ -257,14 +257,39 @@ static void test_bits(void **state) {
              out[4 * PER_FUNCTION]);
 }
 
+/* The vectors against the functions that they stand for, also where the circle has its quarters and u its ends. */
+static void test_normal_pairs(void **state) {
+  (void)state;
+  static const double ends[] = {0x1p-53, 0x1p-52, 0x1.6a09e667f3bccp-1, 0x1.6a09e667f3bcdp-1, 0x1.fffffffffffffp-1, 1};
+  static const double turns[] = {0, 0.125, 0.25, 0.375, 0.5, 0.625, 0.75, 0.875};
+  uint64_t s = 9;
+  for (int64_t n = 0; n < inputs(); n += DD_NORMAL_PAIRS) {
+    double u[DD_NORMAL_PAIRS], w[DD_NORMAL_PAIRS], z[2 * DD_NORMAL_PAIRS], want[2];
+    for (int i = 0; i < DD_NORMAL_PAIRS; i++) {
+      u[i] = n % 2048 ? 1 - uniform(&s, 0, 1) : ends[(n / 2048 + i) % 6];
+      w[i] = n % 512 ? uniform(&s, 0, 1) : turns[i % 8] + (i < 8 ? 0 : n % 1024 ? 0x1p-53 : 0.125 - 0x1p-53);
+    }
+    dd_normal_pairs(z, u, w);
+    for (int i = 0; i < DD_NORMAL_PAIRS; i++) {
+      const double r = sqrt(-2 * dd_log(u[i]));
+      want[0] = r * dd_cospi(2 * w[i]);
+      want[1] = r * dd_sinpi(2 * w[i]);
+      if (memcmp(z + 2 * i, want, sizeof want) != 0)
+        fail_msg("u = %a, w = %a: %a %a, expected %a %a", u[i], w[i], z[2 * i], z[2 * i + 1], want[0], want[1]);
+    }
+  }
+}
+
 int main(int argc, char **argv) {
   const struct CMUnitTest tests[] = {
       cmocka_unit_test(test_exp), cmocka_unit_test(test_log),     cmocka_unit_test(test_circle),
       cmocka_unit_test(test_pow), cmocka_unit_test(test_special), cmocka_unit_test(test_bits),
+      cmocka_unit_test(test_normal_pairs),
   };
   if (LDBL_MANT_DIG < 64) {
     printf("long double is no wider than double here: there is nothing to measure against, only bits are checked\n");
-    const struct CMUnitTest bits[] = {cmocka_unit_test(test_special), cmocka_unit_test(test_bits)};
+    const struct CMUnitTest bits[] = {cmocka_unit_test(test_special), cmocka_unit_test(test_bits),
+                                      cmocka_unit_test(test_normal_pairs)};
     return cmocka_run_group_tests(bits, NULL, NULL);
   }
   if (argc > 1) cmocka_set_test_filter(argv[1]);

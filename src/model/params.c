@@ -78,18 +78,20 @@ static uint32_t full_index(const dd_layout *l, int i) {
   return full;
 }
 
-static void normal_pair(double z[2], uint64_t seed, uint32_t pair, uint32_t tensor) {
-  uint32_t x[4];
-  dd_philox(x, seed, pair, tensor, (uint32_t)DD_PURPOSE_INIT << 24, 0);
-  const double u = (double)((((uint64_t)x[0] << 32 | x[1]) >> 11) + 1) * 0x1p-53;
-  const double w = (double)(((uint64_t)x[2] << 32 | x[3]) >> 11) * 0x1p-53;
-  const double r = sqrt(-2 * dd_log(u)); /* sqrt is correctly rounded everywhere */
-  z[0] = r * dd_cospi(2 * w);
-  z[1] = r * dd_sinpi(2 * w);
+/* Normal numbers of a tensor from element `first` on, an even one: a pair of elements is a counter. */
+static void normals(double z[2 * DD_NORMAL_PAIRS], uint64_t seed, uint32_t tensor, int64_t first) {
+  double u[DD_NORMAL_PAIRS], w[DD_NORMAL_PAIRS];
+  for (uint32_t i = 0; i < DD_NORMAL_PAIRS; i++) {
+    uint32_t x[4];
+    dd_philox(x, seed, (uint32_t)(first / 2) + i, tensor, (uint32_t)DD_PURPOSE_INIT << 24, 0);
+    u[i] = (double)((((uint64_t)x[0] << 32 | x[1]) >> 11) + 1) * 0x1p-53;
+    w[i] = (double)(((uint64_t)x[2] << 32 | x[3]) >> 11) * 0x1p-53;
+  }
+  dd_normal_pairs(z, u, w);
 }
 
 void dd_params_init(dd_ctx *c, float *flat, const dd_layout *l, uint64_t seed, double std) {
-  enum { BLOCK = 4096 };
+  enum { BLOCK = 4096, STEP = 2 * DD_NORMAL_PAIRS };
   const double residual = std / sqrt(2.0 * (double)l->shape.L);
   for (int n = 0; n < l->count; n++) {
     const dd_tensor *t = l->tensors + n;
@@ -98,13 +100,13 @@ void dd_params_init(dd_ctx *c, float *flat, const dd_layout *l, uint64_t seed, d
     const uint32_t index = full_index(l, n);
     if (c->loop == DD_LOOPS - 1) dd_barrier(c);
     DD_FOR(c, i, dd_pieces(t->size, BLOCK)) {
-      const int64_t end = (i + 1) * BLOCK < t->size ? (i + 1) * BLOCK : t->size;
+      const int64_t end = dd_min64((i + 1) * BLOCK, t->size);
       float *p = flat + t->offset;
-      for (int64_t e = i * BLOCK; e < end; e += 2) {
-        double z[2] = {t->init == DD_INIT_ONE, t->init == DD_INIT_ONE};
-        if (random) normal_pair(z, seed, (uint32_t)(e / 2), index);
-        p[e] = (float)(random ? z[0] * scale : z[0]);
-        if (e + 1 < end) p[e + 1] = (float)(random ? z[1] * scale : z[1]);
+      for (int64_t e = i * BLOCK; e < end; e += STEP) {
+        double z[STEP];
+        if (random) normals(z, seed, index, e);
+        for (int64_t at = e; at < dd_min64(e + STEP, end); at++)
+          p[at] = random ? (float)(z[at - e] * scale) : t->init == DD_INIT_ONE ? 1.f : 0.f;
       }
     }
   }
