@@ -100,7 +100,8 @@ static dd_after after_block(const pass *s, int64_t l, float *dres) {
   return (dd_after){s->m->dsite, drop_at(s, DD_SITE_MLP, l)};
 }
 
-/* dres: gradient of the block's output on entry, of its input on return. */
+/* dres: gradient of the block's output on entry, of its input on return. Weight gradients have few large tasks, so they
+ * come before the product that shares their barrier and whose small ones fill the gaps. */
 static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, float *dres) {
   dd_model *m = s->m;
   const dd_layer_params *p = m->p.layer + l, *g = m->g.layer + l;
@@ -119,29 +120,31 @@ static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, 
                  &(dd_epilogue){.fn = dd_epi_gelu_again, .factor = y->fc, .act = y->act});
     dd_layernorm_forward(c, y->ln2, y->ln2_mean, y->ln2_rstd, y->mid, p->ln2_w, p->ln2_b, N, C);
     dd_barrier(c);
-  } else dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_mul, .factor = y->fc});
+  }
   dd_matmul_dweight(c, g->out_w, dout, y->act, N, C, 4 * C, more);
+  if (!m->o.recompute)
+    dd_matmul_dx(c, m->dwide, dout, C, &w->out_back, N, &(dd_epilogue){.fn = dd_epi_mul, .factor = y->fc});
   if (g->out_b) dd_bias_backward(c, g->out_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
   /* fc = ln2 W_fc' + b */
-  dd_matmul_dx(c, m->dnarrow, m->dwide, 4 * C, &w->fc_back, N, NULL);
   dd_matmul_dweight(c, g->fc_w, m->dwide, y->ln2, N, 4 * C, C, more);
+  dd_matmul_dx(c, m->dnarrow, m->dwide, 4 * C, &w->fc_back, N, NULL);
   if (g->fc_b) dd_bias_backward(c, g->fc_b, m->dwide, N, 4 * C, m->partial, more);
   else dd_barrier(c);
   dd_layernorm_backward(c, dres, g->ln2_w, g->ln2_b, m->dnarrow, y->mid, p->ln2_w, y->ln2_mean, y->ln2_rstd, N, C,
                         m->partial, more, &proj);
   /* mid = x + dropout(att W_att' + b) */
   dout = proj.drop.threshold ? m->dsite : dres;
-  dd_matmul_dx(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
   dd_matmul_dweight(c, g->att_w, dout, y->att, N, C, C, more);
+  dd_matmul_dx(c, m->dnarrow, dout, C, &w->att_back, N, NULL);
   if (g->att_b) dd_bias_backward(c, g->att_b, dout, N, C, m->partial, more);
   else dd_barrier(c);
   if (m->o.recompute) dd_layernorm_forward(c, y->ln1, y->ln1_mean, y->ln1_rstd, x, p->ln1_w, p->ln1_b, N, C);
   dd_attention_backward(c, m->dqkv, m->dnarrow, y->qkv, y->att_max, y->att_inv, &att);
   dd_barrier(c);
   /* qkv = ln1 W_qkv' + b */
-  dd_matmul_dx(c, m->dnarrow, m->dqkv, 3 * C, &w->qkv_back, N, NULL);
   dd_matmul_dweight(c, g->qkv_w, m->dqkv, y->ln1, N, 3 * C, C, more);
+  dd_matmul_dx(c, m->dnarrow, m->dqkv, 3 * C, &w->qkv_back, N, NULL);
   if (g->qkv_b) dd_bias_backward(c, g->qkv_b, m->dqkv, N, 3 * C, m->partial, more);
   else dd_barrier(c);
   dd_layernorm_backward(c, dres, g->ln1_w, g->ln1_b, m->dnarrow, x, p->ln1_w, y->ln1_mean, y->ln1_rstd, N, C,
@@ -204,8 +207,8 @@ static void backward(dd_ctx *c, const pass *s) {
   float *dres = m->dres + s->first * s->T * C;
   const dd_after top = after_block(s, m->o.shape.L - 1, dres);
   zero_rows(c, dres, N, C);
-  dd_matmul_dx(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL); /* logits hold their gradient now */
-  dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C, more);
+  dd_matmul_dweight(c, m->g.wte, m->logits, m->lnf, N, V, C, more); /* logits hold their gradient now */
+  dd_matmul_dx(c, m->dnarrow, m->logits, V, &m->head_back, N, NULL);
   dd_barrier(c);
   dd_layernorm_backward(c, dres, m->g.lnf_w, m->g.lnf_b, m->dnarrow, block_input(m, m->o.shape.L), m->p.lnf_w,
                         m->lnf_mean, m->lnf_rstd, N, C, m->partial, more, &top);

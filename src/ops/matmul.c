@@ -10,7 +10,7 @@ enum {
                     * where a third of that holds fewer */
   STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
   UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
-  TASKS = 2,       /* of y and dx, per thread, at least */
+  TASKS = 8,       /* of y and dx, per thread: the last one is waited for, and threads are not equally fast */
   DW_ROWS = 1536,  /* tile of a weight gradient */
   DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
@@ -57,8 +57,8 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   grid g = {.unit = w->data ? STRIP : UNIT};
   const int64_t units = dd_pieces(w->n, g.unit);
   if (w->data) {
-    /* Rows in equal parts, an equal number for each thread. Where that leaves threads idle also columns: each part of
-     * them packs the rows of x again. */
+    /* Rows in equal parts, an equal number for each thread, and columns: each part of them reads the rows of x again,
+     * or packs them. */
     const int64_t third = c->l2 / 3 / (4 * c->k->kc), mc = third ? dd_min64(third, MC) : MC;
     g.row_parts = dd_min64(dd_round_up(dd_pieces(m, mc), threads), tiles);
     g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(TASKS * threads, g.row_parts), units);
