@@ -3,7 +3,7 @@
  * clang, -O1, -O3, sanitizers, qemu, SIMDe) is held to the same bits; they change only with DD_NUMERICS_VERSION.
  *
  * Argument --record prints the values instead of checking them. DD_QUICK=1 (sanitizers, further compilers) leaves out
- * most numbers of threads, scalar cases and polls; DD_QUICK=2 (emulators) also cadences and interruptions; it says so. */
+ * most numbers of threads, scalar cases and polls; DD_QUICK=2 (emulators) also cadences and stops; it says so. */
 #include "core/file.h"
 #include "core/machine.h"
 #include "dd_cpu.h"
