@@ -1,8 +1,9 @@
 /* Philox4x32-10 for blocks of 64 draws, on w8: eight counters in 64-bit lanes, where a product leaves its low and its
  * high word without shuffles; what is above the low word of a lane never matters. The including tier defines w8_add,
  * w8_xor, w8_high (high words to low), w8_times (product of low words), w8_set (a word in all lanes), w8_iota (0 to 7),
- * w8_store (the low words of eight lanes, in order) and PHILOX_SIDE, how many blocks fit into registers side by side:
- * one alone is a chain of ten rounds, each waiting for the one before.
+ * w8_store (the low words of eight lanes, in order), w8_here (a value that compilers have to compute where it stands,
+ * where that helps) and PHILOX_SIDE, how many blocks fit into registers side by side: one alone is a few chains of ten
+ * rounds, each waiting for the one before.
  *
  * Within a block only word 0 of the counter differs from lane to lane. So of the first two rounds half is the same in
  * all lanes, and of that a row's number (word 1) meets one product only. */
@@ -53,7 +54,7 @@ static __attribute__((noinline)) void v16_philox(uint16_t *out, int count, const
       for (int twice = r; twice < r + 2; twice++)
         for (int i = 0; i < PHILOX_SIDE; i++) {
           const w8 a = w8_times(x[i][0], m0), b = w8_times(x[i][2], m1);
-          /* Words 1 and 3 are there early: compilers may not make them wait for the products. */
+          /* Words 1 and 3 are there early; left alone, compilers make their keys wait for the products. */
           x[i][0] = w8_xor(w8_high(b), w8_here(w8_xor(x[i][1], p->k0[twice])));
           x[i][2] = w8_xor(w8_high(a), w8_here(w8_xor(x[i][3], p->k1[twice])));
           x[i][1] = b;

@@ -1,8 +1,8 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
  * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (for normal results), v16_sum and v16_hmax (fold 16 ->
- * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, v16_philox_begin, v16_philox, v16_first(x, n, y): lanes below n of x,
- * the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
+ * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox with v16_philox_begin and v16_philox, v16_first(x, n, y):
+ * lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
 #include "vmath.h"
@@ -88,10 +88,10 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
   EACH(c, n, st(dst, v16_mul(ld(a, c, end), ld(b, c, end)), c, end););
 }
 
-/* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because one alone leaves most of the
- * processor waiting for its ten rounds. FETCH runs for each 16 columns before their draws: memory may come meanwhile.
- * CODE sees the first of 16 columns: their draws `draw`, their place `at`, and `left` elements from there to the end of
- * the row. */
+/* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because their rounds overlap. FETCH
+ * runs for each 16 columns before their draws: memory may come meanwhile. CODE sees the first of 16 columns: their draws
+ * `draw`, their place `at`, and `left`, 16 or fewer where the row ends. A whole block has a loop of its own, in which
+ * compilers see that it is 16. */
 typedef struct block {
   int64_t at, width;
 } block;
@@ -134,7 +134,7 @@ static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_d
   const uint32_t threshold = d->threshold;
   const int apart = dst != src;
   if (!threshold) {
-    for (int64_t r = 0; dst != src && r < g->rows; r++)
+    for (int64_t r = 0; apart && r < g->rows; r++)
       memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
     return;
   }

@@ -121,10 +121,10 @@ VI double d16_sum(d16 s) {
 }
 /* Keep lanes whose draw is >= t; +0 elsewhere. */
 VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
-  const __m256i least = _mm256_set1_epi32((int)t - 1);
+  const __m256i last_dropped = _mm256_set1_epi32((int)t - 1);
   const __m128i *d = (const __m128i *)(const void *)draws;
-  const __m256i lo = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d)), least),
-                hi = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d + 1)), least);
+  const __m256i lo = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d)), last_dropped),
+                hi = _mm256_cmpgt_epi32(_mm256_cvtepu16_epi32(_mm_loadu_si128(d + 1)), last_dropped);
   return (v16){_mm256_and_ps(x.a, _mm256_castsi256_ps(lo)), _mm256_and_ps(x.b, _mm256_castsi256_ps(hi))};
 }
 
@@ -146,7 +146,7 @@ VI w8 w8_here(w8 x) {
   __asm__("" : "+x"(x.even), "+x"(x.odd));
   return x;
 }
-#define PHILOX_SIDE 1
+#define PHILOX_SIDE 1 /* its two halves are chains of their own, and with the constants fill 16 registers */
 #include "philox_x86.h"
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */

@@ -96,7 +96,7 @@ VI w8 w8_xor(w8 x, w8 y) { return _mm512_xor_si512(x, y); }
 VI w8 w8_times(w8 x, w8 y) { return _mm512_mul_epu32(x, y); }
 VI w8 w8_high(w8 x) { return _mm512_srli_epi64(x, 32); }
 VI void w8_store(uint16_t *p, w8 x) { _mm256_storeu_si256((__m256i *)(void *)p, _mm512_cvtepi64_epi32(x)); }
-VI w8 w8_here(w8 x) { return x; }
+VI w8 w8_here(w8 x) { return x; } /* one instruction takes three operands of an exclusive or */
 #define PHILOX_SIDE 4
 #include "philox_x86.h"
 

@@ -2,7 +2,7 @@
  * iteration of a run of 40 x schedules, with 1, 2 and 3 threads in turn. Each schedule's run saves at every iteration;
  * every checkpoint is then the only one of a fresh directory, and the run is continued from it.
  *
- * DD_QUICK=1 (emulators, sanitizers): every seventh iteration. DD_LONG=1: each iteration with 1, 2,
+ * DD_QUICK (emulators, sanitizers): every seventh iteration. DD_LONG=1: each iteration with 1, 2,
  * 3, 5 and 8 threads. */
 #include "run_fixture.h"
 #include "core/machine.h"

@@ -81,52 +81,55 @@ double dd_sinpi(double x) {
 
 double dd_pow(double base, double exponent) { return dd_exp(exponent * dd_log(base)); }
 
-/* ---- many at once: the same operations on each number, without branches, as compilers can put into vectors ---- */
+/* ---- many at once: the operations of the functions above on each number, to the bit, without branches, so that
+ * compilers can put them into vectors (test_normal_pairs holds the two together) ---- */
 
-#define EACH for (int l = 0; l < DD_NORMAL_PAIRS; l++)
+#define FOR_PAIRS for (int l = 0; l < DD_NORMAL_PAIRS; l++)
 
 /* out = log x, for normal x up to 1. */
 static void logs(double out[DD_NORMAL_PAIRS], const double x[DD_NORMAL_PAIRS]) {
   double e[DD_NORMAL_PAIRS], s[DD_NORMAL_PAIRS], z[DD_NORMAL_PAIRS], p[DD_NORMAL_PAIRS];
-  EACH {
+  FOR_PAIRS {
     const uint64_t u = to_bits(x[l]);
     const double m = from_bits((u & 0x000fffffffffffffu) | 0x3ff0000000000000u);
     const int high = m > 0x1.6a09e667f3bcdp+0;
     e[l] = (int)(u >> 52) - 1023 + high;
     s[l] = high ? m * 0.5 : m;
   }
-  EACH {
+  FOR_PAIRS {
     s[l] = (s[l] - 1) / (s[l] + 1);
     z[l] = s[l] * s[l];
     p[l] = 0;
   }
   for (int i = 23; i >= 3; i -= 2) {
     const double term = 1.0 / i;
-    EACH p[l] = (p[l] + term) * z[l];
+    FOR_PAIRS p[l] = (p[l] + term) * z[l];
   }
-  EACH out[l] = e[l] * 0x1.62e42feep-1 + (2 * s[l] + (2 * s[l] * p[l] + e[l] * 0x1.a39ef35793c76p-33));
+  FOR_PAIRS out[l] = e[l] * 0x1.62e42feep-1 + (2 * s[l] + (2 * s[l] * p[l] + e[l] * 0x1.a39ef35793c76p-33));
 }
 
 /* sin_core and cos_core of x. */
 static void sines_cosines(double s[DD_NORMAL_PAIRS], double c[DD_NORMAL_PAIRS], const double x[DD_NORMAL_PAIRS]) {
   double y[DD_NORMAL_PAIRS], z[DD_NORMAL_PAIRS];
-  EACH {
+  FOR_PAIRS {
     y[l] = x[l] * 0x1.921fb54442d18p+1;
     z[l] = y[l] * y[l];
     s[l] = c[l] = 1;
   }
   for (int i = 20; i >= 2; i -= 2) {
     const double cos_term = (i - 1) * i, sin_term = (i - 2) * (i - 1);
-    EACH c[l] = 1 - c[l] * z[l] / cos_term;
-    if (i > 2) EACH s[l] = 1 - s[l] * z[l] / sin_term;
+    FOR_PAIRS c[l] = 1 - c[l] * z[l] / cos_term;
+    if (i > 2) {
+      FOR_PAIRS s[l] = 1 - s[l] * z[l] / sin_term;
+    }
   }
-  EACH s[l] *= y[l];
+  FOR_PAIRS s[l] *= y[l];
 }
 
 void dd_normal_pairs(double z[2 * DD_NORMAL_PAIRS], const double u[DD_NORMAL_PAIRS], const double w[DD_NORMAL_PAIRS]) {
   double r[DD_NORMAL_PAIRS], x[DD_NORMAL_PAIRS], t[DD_NORMAL_PAIRS], s[DD_NORMAL_PAIRS], c[DD_NORMAL_PAIRS];
   logs(r, u);
-  EACH {
+  FOR_PAIRS {
     /* The angle is 2w pi: x is its distance, over pi, from the nearest of 0, 1 and 2, and t that of x from the nearest
      * of 0 and 1/2. All of this is exact. */
     const double a = 2 * w[l], half = a > 1 ? a - 1 : a;
@@ -134,11 +137,11 @@ void dd_normal_pairs(double z[2 * DD_NORMAL_PAIRS], const double u[DD_NORMAL_PAI
     t[l] = x[l] <= 0.25 ? x[l] : 0.5 - x[l];
   }
   sines_cosines(s, c, t);
-  EACH {
+  FOR_PAIRS {
     const double length = sqrt(-2 * r[l]); /* correctly rounded everywhere */
     const double cosine = x[l] <= 0.25 ? c[l] : s[l], sine = x[l] <= 0.25 ? s[l] : c[l], a = 2 * w[l];
     z[2 * l] = length * (a > 0.5 && a < 1.5 ? -cosine : cosine);
     z[2 * l + 1] = length * (a > 1 ? -sine : sine);
   }
 }
-#undef EACH
+#undef FOR_PAIRS

@@ -9,9 +9,9 @@ double dd_cospi(double x); /* cos(pi x), |x| < 2^52 */
 double dd_sinpi(double x);
 double dd_pow(double base, double exponent); /* base > 0: exp(exponent * log(base)) */
 
+enum { DD_NORMAL_PAIRS = 16 }; /* at a time: enough for any vector */
 /** Pairs of normal numbers from pairs of uniform ones (Box and Muller 1958): with r = sqrt(-2 log u[i]) is
- *  z[2i] = r cos(2 pi w[i]) and z[2i+1] = r sin(2 pi w[i]), every bit as the functions above have it, side by side for
- *  the processor's sake. u in [2^-1022, 1], w in [0, 1). */
-enum { DD_NORMAL_PAIRS = 16 };
+ *  z[2i] = r cos(2 pi w[i]) and z[2i+1] = r sin(2 pi w[i]), every bit as the functions above have it. u in
+ *  [2^-1022, 1], w in [0, 1). */
 void dd_normal_pairs(double z[2 * DD_NORMAL_PAIRS], const double u[DD_NORMAL_PAIRS], const double w[DD_NORMAL_PAIRS]);
 #endif

@@ -101,7 +101,7 @@ static dd_after after_block(const pass *s, int64_t l, float *dres) {
 }
 
 /* dres: gradient of the block's output on entry, of its input on return. Weight gradients have few large tasks, so they
- * come before the product that shares their barrier and whose small ones fill the gaps. */
+ * come before the product that shares their barrier, whose tasks are small: who is done first takes more of those. */
 static void block_backward(dd_ctx *c, const pass *s, int64_t l, const float *x, float *dres) {
   dd_model *m = s->m;
   const dd_layer_params *p = m->p.layer + l, *g = m->g.layer + l;

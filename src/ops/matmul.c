@@ -10,7 +10,9 @@ enum {
                     * where a third of that holds fewer */
   STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
   UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
-  TASKS = 8,       /* of y and dx, per thread: the last one is waited for, and threads are not equally fast */
+  TASKS = 8,       /* of y and dx, per thread, where columns allow it: the last one is waited for, and threads are not
+                    * equally fast; fewer where each packs its rows */
+  TASKS_PACKED = 2,
   DW_ROWS = 1536,  /* tile of a weight gradient */
   DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
@@ -52,16 +54,20 @@ typedef struct grid {
   int64_t row_parts, col_parts, unit;
 } grid;
 
-static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t m) {
+/* Rows whose length is a multiple of 4 KB fall into one set of the first cache and are packed. */
+static int packs_rows(int64_t ldx) { return ldx % 1024 == 0; }
+
+static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t m, int64_t ldx) {
   const int64_t threads = c->nthreads;
   grid g = {.unit = w->data ? STRIP : UNIT};
   const int64_t units = dd_pieces(w->n, g.unit);
   if (w->data) {
     /* Rows in equal parts, an equal number for each thread, and columns: each part of them reads the rows of x again,
      * or packs them. */
-    const int64_t third = c->l2 / 3 / (4 * c->k->kc), mc = third ? dd_min64(third, MC) : MC;
-    g.row_parts = dd_min64(dd_round_up(dd_pieces(m, mc), threads), tiles);
-    g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(TASKS * threads, g.row_parts), units);
+    const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * c->k->kc), 1) : MC;
+    const int64_t tasks = packs_rows(ldx) ? TASKS_PACKED : TASKS;
+    g.row_parts = dd_min64(dd_round_up(dd_pieces(m, dd_min64(fitting, MC)), threads), tiles);
+    g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
     return g;
   }
   /* All rows that fit together: each part of them packs the weights again. */
@@ -71,13 +77,13 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   return g;
 }
 
-/* The left operand of a part with `cols` columns. Rows stay where they lie, but for three cases: those whose length is
- * a multiple of 4 KB fall into one set of the first cache; a last column that is alone wants rows as lanes; and where
- * weights are packed here too, many columns pass all rows. */
+/* The left operand of a part with `cols` columns. Rows stay where they lie, but for three cases: packs_rows; a last
+ * column that is alone wants rows as lanes; and where weights are packed here too, many columns pass all rows. */
 static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w,
                           int64_t cols) {
   const dd_kernels *kn = c->k;
-  if (w->data && ldx % 1024 && cols % kn->nr != 1) return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
+  if (w->data && !packs_rows(ldx) && cols % kn->nr != 1)
+    return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
   kn->pack_a(c->scratch, rows, kc, x, ldx, 1);
   return (dd_operand){.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
 }
@@ -113,7 +119,7 @@ static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd
                     const dd_epilogue *e) {
   const dd_kernels *kn = c->k;
   const int64_t tiles = dd_pieces(m, kn->mr);
-  const grid g = grid_of(c, w, tiles, m);
+  const grid g = grid_of(c, w, tiles, m, ldx);
   const int64_t units = dd_pieces(w->n, g.unit);
   DD_FOR(c, task, g.row_parts * g.col_parts) {
     const int64_t rp = task / g.col_parts, cp = task % g.col_parts;
