@@ -6,12 +6,12 @@
 #include <string.h>
 
 enum {
-  MC = 192,        /* most rows of x at a time; they and the weights' panels stream from the second cache, so fewer
-                    * where a third of that holds fewer */
-  STRIP = 128,     /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
-  UNIT = 64,       /* columns that stay together: epilogues begin at multiples of it */
-  TASKS = 8,       /* of y and dx, per thread, where columns allow it: the last one is waited for, and threads are not
-                    * equally fast; fewer where each packs its rows */
+  MC = 192,    /* most rows of x at a time; they and the weights' panels stream from the second cache, so fewer
+                * where a third of that holds fewer */
+  STRIP = 128, /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
+  UNIT = 64,   /* columns that stay together: epilogues begin at multiples of it */
+  TASKS = 8,   /* of y and dx, per thread, where columns allow it: the last one is waited for, and threads are not
+                * equally fast; fewer where each packs its rows */
   TASKS_PACKED = 2,
   DW_ROWS = 1536,  /* tile of a weight gradient */
   DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
@@ -203,9 +203,8 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
         left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
         fetch_chunk(&left, dy + (t + kc) * out + o, no, out, tiles, 2);
       }
-      dd_operand right = {.data = in_place ? xt : pb,
-                          .step = in_place ? in : kn->nr,
-                          .panel = in_place ? kn->nr : kn->nr * kc};
+      dd_operand right = {
+          .data = in_place ? xt : pb, .step = in_place ? in : kn->nr, .panel = in_place ? kn->nr : kn->nr * kc};
       fetch_chunk(&right, xt + kc * in, ni, in, tiles, 1 + pack_dy);
       if (in_place && ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
