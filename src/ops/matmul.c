@@ -13,6 +13,7 @@ enum {
   TASKS = 8,   /* of y and dx, per thread, where columns allow it: the last one is waited for, and threads are not
                 * equally fast; fewer where each packs its rows */
   TASKS_PACKED = 2,
+  ROW_TILES = 6,   /* least height of a task, in tiles: lower ones cost more than they save in waiting */
   DW_ROWS = 1536,  /* tile of a weight gradient */
   DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
@@ -63,11 +64,17 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   const int64_t units = dd_pieces(w->n, g.unit);
   if (w->data) {
     /* Rows in equal parts, an equal number for each thread, and columns: each part of them reads the rows of x again,
-     * or packs them. */
+     * or packs them. Where columns are few, more parts of the rows: each of them reads the weights again. */
     const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * c->k->kc), 1) : MC;
     const int64_t tasks = packs_rows(ldx) ? TASKS_PACKED : TASKS;
     g.row_parts = dd_min64(dd_round_up(dd_pieces(m, dd_min64(fitting, MC)), threads), tiles);
-    g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
+    if (threads == 1) {
+      g.col_parts = 1;
+      return g;
+    }
+    g.col_parts = dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
+    const int64_t wanted = dd_round_up(dd_pieces(tasks * threads, g.col_parts), threads);
+    g.row_parts = dd_max64(g.row_parts, dd_min64(wanted, tiles / ROW_TILES));
     return g;
   }
   /* All rows that fit together: each part of them packs the weights again. */
