@@ -44,9 +44,11 @@ typedef struct dd_drop {
   float scale;         /* 65536 / (65536 - threshold) */
 } dd_drop;
 
-/** Rows in one call: row r has n + r*grow elements from r*ld on and the address c1 + r. */
+/** Rows in one call: row r has n + r*grow elements from r*ld on and the address c1 + r. `whole`: as many, rounded up to
+ * a multiple of 16, because a last 16 that is not whole costs as much as two that are. */
 typedef struct dd_rows {
   int64_t rows, ld, n, grow;
+  int whole;
 } dd_rows;
 
 /** Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2; PyTorch's order of operations). */
@@ -114,7 +116,8 @@ enum { DD_GEMV_PANEL = 64 };
   X(void, softmax, (float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum))                      \
   /* The same result from the saved max and inv_sum. */                                                                \
   X(void, softmax_again, (float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum))                  \
-  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. */          \
+  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. p is      \
+   * finite from n up to the next multiple of 16, or to n_pad. */                                                      \
   X(void, softmax_backward, (float *dp, const float *p, int64_t n, int64_t n_pad, float scale))                        \
   /* Cross-entropy of one row over V logits: *max, *sum of exp(l - max) (64 lanes); when g > 0, in place               \
    * l[i] = (exp(l[i]-max) * (1/sum) - [i == target]) * g. */                                                          \

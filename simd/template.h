@@ -90,11 +90,15 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
 
 /* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because their rounds overlap. FETCH
  * runs for each 16 columns before their draws: memory may come meanwhile. CODE sees the first of 16 columns: their draws
- * `draw`, their place `at`, and `left`, 16 or fewer where the row ends. A whole block has a loop of its own, in which
- * compilers see that it is 16. */
+ * `draw`, their place `at`, and `left`, 16 or fewer where the row ends. Where they are 16, a loop of its own shows it
+ * to compilers. */
 typedef struct block {
   int64_t at, width;
 } block;
+VI int64_t row_length(const dd_rows *g, int64_t r) {
+  const int64_t n = g->n + r * g->grow;
+  return g->whole ? (n + 15) & ~(int64_t)15 : n;
+}
 #define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
@@ -106,7 +110,7 @@ typedef struct block {
     philox rounds_;                                                                                                    \
     v16_philox_begin(&rounds_, d_.c2, d_.c3, d_.key0, d_.key1);                                                        \
     for (int64_t r_ = 0; r_ < g_.rows; r_++) {                                                                         \
-      const int64_t n_ = g_.n + r_ * g_.grow;                                                                          \
+      const int64_t n_ = row_length(&g_, r_);                                                                          \
       for (int64_t col_ = 0; col_ < n_; col_ += 64) {                                                                  \
         c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                             \
         c1_[full_] = d_.c1 + (uint32_t)r_;                                                                             \
@@ -117,12 +121,10 @@ typedef struct block {
         v16_philox(draws_, full_, c0_, c1_, &rounds_);                                                                 \
         for (int i_ = 0; i_ < full_; i_++) {                                                                           \
           const uint16_t *draw = draws_ + 64 * i_;                                                                     \
-          int64_t at = block_[i_].at, left = block_[i_].width;                                                         \
-          if (left == 64) {                                                                                            \
-            for (left = 16; draw < draws_ + 64 * i_ + 64; at += 16, draw += 16) { CODE }                               \
-          } else {                                                                                                     \
-            for (; left > 0; at += 16, left -= 16, draw += 16) { CODE }                                                \
-          }                                                                                                            \
+          int64_t at = block_[i_].at, left = 16;                                                                       \
+          for (const uint16_t *end_ = draw + (block_[i_].width & ~15); draw < end_; at += 16, draw += 16) { CODE }     \
+          left = block_[i_].width & 15;                                                                                \
+          if (left) { CODE }                                                                                           \
         }                                                                                                              \
         full_ = 0;                                                                                                     \
       }                                                                                                                \
@@ -135,7 +137,7 @@ static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_d
   const int apart = dst != src;
   if (!threshold) {
     for (int64_t r = 0; apart && r < g->rows; r++)
-      memcpy(dst + r * g->ld, src + r * g->ld, (size_t)(g->n + r * g->grow) * sizeof *dst);
+      memcpy(dst + r * g->ld, src + r * g->ld, (size_t)row_length(g, r) * sizeof *dst);
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); if (apart) __builtin_prefetch(dst + at, 1);
@@ -159,7 +161,7 @@ static void k_dropout_add(float *dst, const float *res, const float *src, const 
   v16 scale = v16_set(d->scale);
   const uint32_t threshold = d->threshold;
   if (!threshold) {
-    for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, g->n + r * g->grow);
+    for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, row_length(g, r));
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(res + at);, {
@@ -236,11 +238,14 @@ static void k_layernorm_dparam(float *dw, float *db, const float *dy, const floa
   });
 }
 
-VI v16 ld_low(const float *p, int64_t c, int64_t n) { /* absent lanes read as -inf */
-  return n - c >= 16 ? v16_load(p + c) : v16_first(v16_load_n(p + c, n - c), n - c, v16_set(-__builtin_inff()));
+/* Where the block from c on ends in memory: rows have room up to `room`, which mostly makes their last block whole. */
+VI int64_t end_of(int64_t c, int64_t end, int64_t room) { return end - c >= 16 ? end : room; }
+
+VI v16 ld_low(const float *p, int64_t c, int64_t n, int64_t room) { /* lanes from n on read as -inf */
+  return n - c >= 16 ? v16_load(p + c) : v16_first(ld(p, c, room), n - c, v16_set(-__builtin_inff()));
 }
 
-static float row_max(const float *s, int64_t n) {
+static float row_max(const float *s, int64_t n, int64_t room) {
   const v16 low = v16_set(-__builtin_inff());
   v16 m0 = low, m1 = low, m2 = low, m3 = low;
   int64_t c = 0;
@@ -250,10 +255,10 @@ static float row_max(const float *s, int64_t n) {
     m2 = v16_max(v16_load(s + c + 32), m2);
     m3 = v16_max(v16_load(s + c + 48), m3);
   }
-  if (c < n) m0 = v16_max(ld_low(s, c, n), m0);
-  if (c + 16 < n) m1 = v16_max(ld_low(s, c + 16, n), m1);
-  if (c + 32 < n) m2 = v16_max(ld_low(s, c + 32, n), m2);
-  if (c + 48 < n) m3 = v16_max(ld_low(s, c + 48, n), m3);
+  if (c < n) m0 = v16_max(ld_low(s, c, n, room), m0);
+  if (c + 16 < n) m1 = v16_max(ld_low(s, c + 16, n, room), m1);
+  if (c + 32 < n) m2 = v16_max(ld_low(s, c + 32, n, room), m2);
+  if (c + 48 < n) m3 = v16_max(ld_low(s, c + 48, n, room), m3);
   return v16_hmax(v16_max(v16_max(m0, m1), v16_max(m2, m3)));
 }
 
@@ -275,15 +280,16 @@ static __attribute__((noinline)) float row_of_nan(float *s, int64_t n) {
   return sum;
 }
 
-/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). The last block is written up to
- * n_pad, whole where that allows it: processors make a load wait for a partial store before it. */
+/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). The last block is read and written up
+ * to n_pad, whole where that allows it: processors make a load wait for a partial store before it. */
 static float row_exp(float *s, int64_t n, int64_t n_pad, float scale, float max) {
   const v16 m = v16_set(max), k = v16_set(scale);
   float sum;
 #define ADD_EXP(a, c, end)                                                                                             \
   {                                                                                                                    \
-    const v16 e_ = present(v16_exp_low_any_nan(v16_mul(v16_sub(ld(s, c, end), m), k)), end - (c));                     \
-    st(s, e_, c, end - (c) >= 16 ? end : n_pad);                                                                       \
+    const int64_t to_ = end_of(c, end, n_pad);                                                                         \
+    const v16 e_ = present(v16_exp_low_any_nan(v16_mul(v16_sub(ld(s, c, to_), m), k)), end - (c));                     \
+    st(s, e_, c, to_);                                                                                                 \
     a = v16_add(a, e_);                                                                                                \
   }
   SUM64(sum, n, ADD_EXP);
@@ -291,7 +297,7 @@ static float row_exp(float *s, int64_t n, int64_t n_pad, float scale, float max)
 }
 
 static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
-  *max = row_max(s, n);
+  *max = row_max(s, n, n_pad);
   *inv_sum = 1.f / row_exp(s, n, n_pad, scale, *max);
   const v16 i = v16_set(*inv_sum);
   int64_t c = 0;
@@ -302,17 +308,27 @@ static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *ma
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
   const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
-  EACH(c, n, st(s, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, end), m), k)), i), c, end););
-  pad(s, n, n_pad);
+  int64_t c = 0;
+  for (; c + 16 <= n; c += 16) v16_store(s + c, v16_mul(v16_exp_low(v16_mul(v16_sub(v16_load(s + c), m), k)), i));
+  if (c < n)
+    st(s, present(v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, n_pad), m), k)), i), n - c), c, n_pad);
+  pad(s, c < n ? c + 16 : c, n_pad);
 }
 
 static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
   float dot;
-#define ADD_PD(s, c, end) s = v16_fma(ld(p, c, end), ld(dp, c, end), s);
+#define ADD_PD(s, c, end)                                                                                              \
+  {                                                                                                                    \
+    const int64_t to_ = end_of(c, end, n_pad);                                                                         \
+    s = v16_fma(ld(p, c, to_), present(ld(dp, c, to_), end - (c)), s);                                                 \
+  }
   SUM64(dot, n, ADD_PD);
   const v16 d = v16_set(dot), k = v16_set(scale);
-  EACH(c, n, st(dp, v16_mul(v16_mul(ld(p, c, end), v16_sub(ld(dp, c, end), d)), k), c, end););
-  pad(dp, n, n_pad);
+  int64_t c = 0;
+  for (; c + 16 <= n; c += 16) v16_store(dp + c, v16_mul(v16_mul(v16_load(p + c), v16_sub(v16_load(dp + c), d)), k));
+  if (c < n)
+    st(dp, present(v16_mul(v16_mul(ld(p, c, n_pad), v16_sub(ld(dp, c, n_pad), d)), k), n - c), c, n_pad);
+  pad(dp, c < n ? c + 16 : c, n_pad);
 }
 
 /* A short row: its exponentials stay here, because the last block of l cannot be written whole. */
@@ -339,7 +355,7 @@ static float xent_short(float *l, int64_t v, int64_t target, float g, float max)
 }
 
 static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
-  *max = row_max(l, v);
+  *max = row_max(l, v, v);
   if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
     const v16 m = v16_set(*max);
     float s;

@@ -246,7 +246,8 @@ struct kcase {
   fill kind;
   uint64_t seed;
   int64_t n, n_pad, target;
-  int64_t rows, ld, grow; /* with n: dd_rows */
+  int64_t rows, ld, grow; /* with n and whole: dd_rows */
+  int whole;
   float f0, f1;
   dd_drop drop;
   dd_adamw adamw;
@@ -260,7 +261,9 @@ static inline void kcase_print(const kcase *c, const dd_kernels *k, int at_end, 
               c->kernel, k->tier, (long long)c->n, (long long)c->n_pad, (long long)c->target, (double)c->f0,
               (double)c->f1, fill_names[c->kind], (unsigned long long)c->seed,
               at_end ? "before a guard page" : "after a guard page");
-  if (c->rows) print_error(", %lld rows ld %lld grow %lld", (long long)c->rows, (long long)c->ld, (long long)c->grow);
+  if (c->rows)
+    print_error(", %lld rows ld %lld grow %lld whole %d", (long long)c->rows, (long long)c->ld, (long long)c->grow,
+                c->whole);
   if (alias) print_error(", %s in place of %s", c->op[0].name, c->op[alias].name);
   if (c->drop.threshold || c->drop.c1)
     print_error("\n  drop: key %08x %08x c1 %08x c2 %08x c3 %08x col0 %u threshold %u scale %a", c->drop.key0,

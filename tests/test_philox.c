@@ -128,8 +128,8 @@ static void test_nested(void **state) {
     int64_t dropped = 0;
     for (int r = 0; r < RATES; r++) {
       const dd_drop d = with_rate(address, rates[r]);
-      t->dropout(out[r], ones, &(dd_rows){1, ROW, ROW, 0}, &d);
-      t->dropout_add(sum, zeros, ones, &(dd_rows){1, ROW, ROW, 0}, &d);
+      t->dropout(out[r], ones, &(dd_rows){1, ROW, ROW, 0, 0}, &d);
+      t->dropout_add(sum, zeros, ones, &(dd_rows){1, ROW, ROW, 0, 0}, &d);
       int64_t now = 0;
       for (int c = 0; c < ROW; c++) {
         const int here = out[r][c] == 0.f;
@@ -162,7 +162,7 @@ static void test_threshold_edge(void **state) {
       const int draw = draw_at(&d, c), threshold = draw + step;
       if (threshold < 1 || threshold > 65535) continue;
       d.threshold = (uint32_t)threshold;
-      t->dropout(out, ones, &(dd_rows){1, c + 1, c + 1, 0}, &d);
+      t->dropout(out, ones, &(dd_rows){1, c + 1, c + 1, 0, 0}, &d);
       if ((out[c] == 0.f) != (draw < threshold))
         fail_msg("tier %s, column %d, draw %d, threshold %d: %s", t->tier, c, draw, threshold,
                  out[c] == 0.f ? "dropped" : "kept");
@@ -200,7 +200,7 @@ static void test_threshold_rounding(void **state) {
     if (d.threshold != cases[i].threshold)
       fail_msg("p %.17g: threshold %u, not %u", cases[i].p, d.threshold, cases[i].threshold);
     FOR_TIERS(t) {
-      t->dropout(out, in, &(dd_rows){1, ROW, ROW, 0}, &d);
+      t->dropout(out, in, &(dd_rows){1, ROW, ROW, 0, 0}, &d);
       for (int c = 0; c < ROW; c++) {
         const float want = draw_at(&d, c) < cases[i].threshold ? 0.f : in[c] * d.scale;
         if (bits_of(out[c]) != bits_of(want))

@@ -13,11 +13,14 @@ typedef struct head {
   float scale;
 } head;
 
-/* Stride of rows of scores: whole panels, but no multiple of 4 KB, of which all rows would fall into one set of the
- * first cache. */
+/* Keys whose scores row kernels see: whole vectors of them, +0 beyond the diagonal. */
+static int64_t whole(int64_t keys) { return dd_round_up(keys, 16); }
+
+/* Stride of rows of scores: whole panels and vectors, but no multiple of 4 KB, of which all rows would fall into one
+ * set of the first cache. */
 static int64_t score_stride(int64_t T, int64_t nr) {
-  const int64_t n = dd_round_up(T, nr);
-  return n % 1024 ? n : n + nr;
+  const int64_t n = dd_round_up(whole(T), nr);
+  return n % 1024 ? n : dd_round_up(n + 16, nr);
 }
 
 static head head_of(const dd_ctx *c, const float *qkv, const dd_attention *a, int64_t bh) {
@@ -93,12 +96,12 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
         float *row = score + r * h.tpad;
-        kn->softmax(row, q + 1, keys, h.scale, max + stat, inv + stat);
+        kn->softmax(row, q + 1, whole(keys), h.scale, max + stat, inv + stat);
       }
       if (a->drop.threshold) {
         dd_drop d = a->drop;
         d.c1 += (uint32_t)(bh * h.T + q0);
-        kn->dropout(score, score, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
+        kn->dropout(score, score, &(dd_rows){nq, h.tpad, q0 + 1, 1, 1}, &d);
       }
       float *out = y + (bh / a->H * h.T + q0) * a->C + bh % a->H * h.hs;
       multiply(kn, nq, h.hs, keys, score, h.tpad, vp, q_end, out, a->C);
@@ -110,6 +113,9 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
                            const float *inv, const dd_attention *a) {
   dd_enter(c, DD_PHASE_ATTENTION_BACK);
   const dd_kernels *kn = c->k;
+  /* A block's queries come in fours of tiles, which skip more of what the mask throws away. The keys of dQ alone, whose
+   * zeros are at the end of a chain, are those of the block on every tier. */
+  const int64_t step = dd_min64(4 * kn->mr, QBB);
   DD_FOR(c, bh, a->B * a->H) {
     const head h = head_of(c, qkv, a, bh);
     float *dq = dqkv + (h.q - qkv), *dk = dqkv + (h.k - qkv), *dv = dqkv + (h.v - qkv);
@@ -123,27 +129,29 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
     kn->pack_b(vt, h.hs, h.T, h.v, 1, h.ld); /* V^T: dP = dY V^T */
     kn->pack_b(kp, h.T, h.hs, h.k, h.ld, 1); /* K: dQ = dS K */
     /* Above the diagonal it stays zero: a row's triangle only grows from block to block. */
-    if (a->drop.threshold) memset(pd, 0, (size_t)(QBB * h.tpad) * sizeof *pd);
-    for (int64_t q0 = 0; q0 < h.T; q0 += QBB) {
-      const int64_t nq = dd_min64(QBB, h.T - q0), keys = q0 + nq, cols = dd_round_up(keys, kn->nr);
+    if (a->drop.threshold) memset(pd, 0, (size_t)(step * h.tpad) * sizeof *pd);
+    for (int64_t q0 = 0; q0 < h.T; q0 += step) {
+      const int64_t nq = dd_min64(step, h.T - q0), keys = q0 + nq, cols = dd_round_up(keys, kn->nr);
+      const int64_t end = dd_min64((q0 / QBB + 1) * QBB, h.T);
       multiply(kn, nq, cols, h.hs, h.q + q0 * h.ld, h.ld, kt, h.hs, p, h.tpad);
       multiply(kn, nq, cols, h.hs, dyh + q0 * a->C, a->C, vt, h.hs, dp, h.tpad);
       const float *dropped = a->drop.threshold ? pd : p;
       for (int64_t r = 0; r < nq; r++) {
         const int64_t q = q0 + r, stat = bh * h.T + q;
-        kn->softmax_again(p + r * h.tpad, q + 1, keys, h.scale, max[stat], inv[stat]);
+        kn->softmax_again(p + r * h.tpad, q + 1, whole(keys), h.scale, max[stat], inv[stat]);
       }
       if (a->drop.threshold) {
         dd_drop d = a->drop;
         d.c1 += (uint32_t)(bh * h.T + q0);
-        kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1}, &d);
+        kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1, 1}, &d);
       }
-      for (int64_t r = 0; r < nq; r++) kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, keys, h.scale);
+      for (int64_t r = 0; r < nq; r++)
+        kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, whole(end), h.scale);
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
       multiply_transposed(kn, q0, nq, &h, dropped, rows_dy, dv); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);
       multiply_transposed(kn, q0, nq, &h, dp, rows_q, dk); /* dK += dS' Q */
-      multiply(kn, nq, h.hs, keys, dp, h.tpad, kp, h.T, dq + q0 * h.ld, h.ld);
+      multiply(kn, nq, h.hs, end, dp, h.tpad, kp, h.T, dq + q0 * h.ld, h.ld);
     }
   }
 }

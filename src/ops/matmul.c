@@ -263,5 +263,5 @@ void dd_epi_residual(const dd_kernels *k, const dd_epilogue *e, float *out, int6
   d.col0 = (uint32_t)col0;
   d.c1 += (uint32_t)row0;
   float *o = out + row0 * ldo + col0;
-  k->dropout_add(o, e->residual + row0 * ldo + col0, o, &(dd_rows){rows, ldo, cols, 0}, &d);
+  k->dropout_add(o, e->residual + row0 * ldo + col0, o, &(dd_rows){rows, ldo, cols, 0, 0}, &d);
 }

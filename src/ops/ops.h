@@ -12,7 +12,7 @@ enum {
   DD_TOKEN_CHUNK = 256, /* tokens per chain in weight gradients; chunks add up in increasing order */
   DD_ROW_CHUNK = 64,    /* rows per partial sum of bias, LayerNorm and loss sums; partials add up in increasing order */
   DD_QUERY_BLOCK = 24,  /* queries per block of attention forward: P V runs over the keys up to the block's end */
-  DD_QUERY_BLOCK_BACK = 48,
+  DD_QUERY_BLOCK_BACK = 48, /* of attention backward: dS K runs over the keys up to the block's end */
   DD_NORM_CHUNK = 4096 /* elements per partial sum of the gradient norm */
 };
 

@@ -31,7 +31,7 @@ static void drop_chunk(dd_ctx *c, float *dst, const float *src, int64_t i, int64
   const int64_t r = i * DD_ROW_CHUNK;
   dd_drop from = *d;
   from.c1 += (uint32_t)r;
-  c->k->dropout(dst + r * C, src + r * C, &(dd_rows){dd_min64(DD_ROW_CHUNK, rows - r), C, C, 0}, &from);
+  c->k->dropout(dst + r * C, src + r * C, &(dd_rows){dd_min64(DD_ROW_CHUNK, rows - r), C, C, 0, 0}, &from);
 }
 
 void dd_layernorm_backward(dd_ctx *c, float *dres, float *dw, float *db, const float *dy, const float *x,
@@ -76,7 +76,7 @@ void dd_embed_forward(dd_ctx *c, float *x, const int32_t *idx, const float *wte,
     if (!d->threshold) continue;
     dd_drop from = *d;
     from.c1 += (uint32_t)first;
-    c->k->dropout(x + first * C, x + first * C, &(dd_rows){end - first, C, C, 0}, &from);
+    c->k->dropout(x + first * C, x + first * C, &(dd_rows){end - first, C, C, 0, 0}, &from);
   }
 }
 
