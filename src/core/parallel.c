@@ -20,9 +20,11 @@
 #include <unistd.h>
 #endif
 
-typedef struct padded {
-  _Alignas(64) atomic_llong v;
-} padded;
+/* What is left of a share of the loops' tasks: number of the loop << 32 | tasks taken. */
+typedef struct share {
+  _Alignas(64) atomic_ullong taken;
+} share;
+enum { SHARES = 32 }; /* at most: who looks for work passes them all */
 
 /* A word that threads wait on: a while spinning, then asleep. */
 typedef struct event {
@@ -52,7 +54,8 @@ struct dd_team {
   event phase;  /* counts barriers passed */
   event finish; /* counts jobs done */
   _Alignas(64) atomic_int arrived, running;
-  padded loops[DD_LOOPS];
+  unsigned begun, begun_now; /* loops, before the job and, at its end, with it */
+  share shares[SHARES];
   double *clocks; /* [threads][CLOCK_STRIDE], NULL unless measuring */
 };
 
@@ -196,7 +199,7 @@ void dd_enter(dd_ctx *c, dd_phase p) {
 }
 
 static void work(dd_team *t, int tid) {
-  dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads, .l2 = t->l2};
+  dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads, .l2 = t->l2, .loop = t->begun};
   c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
   if (t->clocks) {
     c.clock = t->clocks + tid * CLOCK_STRIDE;
@@ -204,6 +207,7 @@ static void work(dd_team *t, int tid) {
   }
   t->fn(&c, t->arg);
   dd_enter(&c, DD_PHASE_OTHER);
+  if (tid == 0) t->begun_now = c.loop;
 }
 
 /* What a thread of the team needs, several times over. OMP_STACKSIZE and `ulimit -s` can leave less. */
@@ -412,11 +416,11 @@ void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
   const unsigned fp = fp_default(), done = atomic_load(&t->finish.value);
   t->fn = fn;
   t->arg = arg;
-  for (int i = 0; i < DD_LOOPS; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
   atomic_store(&t->running, t->threads - 1);
   if (t->threads > 1) event_next(&t->job);
   work(t, 0);
   if (t->threads > 1) event_wait(t, &t->finish, done);
+  t->begun = t->begun_now;
   fp_restore(fp);
 }
 
@@ -424,22 +428,36 @@ void dd_barrier(dd_ctx *c) {
   dd_team *t = c->team;
   const dd_phase was = c->phase;
   dd_enter(c, DD_PHASE_WAIT);
-  const int used = c->loop < DD_LOOPS ? c->loop : DD_LOOPS; /* the same in every thread */
-  c->loop = 0;
   const unsigned phase = atomic_load_explicit(&t->phase.value, memory_order_acquire);
   if (atomic_fetch_add_explicit(&t->arrived, 1, memory_order_acq_rel) == c->nthreads - 1) {
-    /* The last one: everybody is done with the loops of this phase. Counters that were not used stay where they are:
-     * each is a cache line to fetch from another core. */
-    for (int i = 0; i < used; i++) atomic_store_explicit(&t->loops[i].v, 0, memory_order_relaxed);
     atomic_store_explicit(&t->arrived, 0, memory_order_relaxed);
     event_next(&t->phase);
   } else event_wait(t, &t->phase, phase);
   dd_enter(c, was);
 }
 
-int dd_loop(dd_ctx *c) { return c->loop++ % DD_LOOPS; }
+unsigned dd_loop(dd_ctx *c) {
+  c->passed = 0;
+  return ++c->loop;
+}
 
-int64_t dd_next(dd_ctx *c, int loop, int64_t n) {
-  const int64_t i = atomic_fetch_add_explicit(&c->team->loops[loop].v, 1, memory_order_relaxed);
-  return i < n ? i : n;
+int64_t dd_next(dd_ctx *c, unsigned loop, int64_t n) {
+  dd_team *t = c->team;
+  const int shares = t->threads < SHARES ? t->threads : SHARES, own = (int)((int64_t)c->tid * shares / t->threads);
+  for (; c->passed < shares; c->passed++) {
+    const int s = (own + c->passed) % shares;
+    const int64_t begin = dd_part_begin(n, s, shares), length = dd_part_begin(n, s + 1, shares) - begin;
+    unsigned long long v = atomic_load_explicit(&t->shares[s].taken, memory_order_relaxed);
+    for (;;) {
+      /* Of an earlier loop: nothing is taken yet. Of a later one: somebody found nothing left of this one. */
+      const int ahead = (int)((unsigned)(v >> 32) - loop);
+      const int64_t taken = ahead < 0 ? 0 : (int64_t)(v & 0xffffffff);
+      if (ahead > 0 || taken >= length) break;
+      if (atomic_compare_exchange_weak_explicit(&t->shares[s].taken, &v,
+                                                (unsigned long long)loop << 32 | (unsigned long long)(taken + 1),
+                                                memory_order_relaxed, memory_order_relaxed))
+        return begin + taken;
+    }
+  }
+  return n;
 }

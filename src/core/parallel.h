@@ -46,7 +46,8 @@ typedef struct dd_ctx {
   const dd_kernels *k;
   int tid, nthreads;
   int64_t l2;     /* bytes of second cache that one core has, 0: not known; may decide what is cut how, never a bit */
-  int loop;       /* loops begun since the last barrier */
+  unsigned loop;  /* number of the last loop begun: the same in all threads */
+  int passed;     /* shares of it in which nothing was left, from the own one on */
   float *scratch; /* this thread's own, 64-byte aligned, dd_team_scratch() bytes; undefined content */
   double *clock;  /* seconds per phase of this thread, NULL when nobody measures */
   dd_phase phase; /* what the time since `since` belongs to */
@@ -87,12 +88,13 @@ void dd_openmp_ignore_places(void);
 /** Wait for all threads; everything written before is visible after. */
 void dd_barrier(dd_ctx *c);
 
-/** Dynamic loop without a barrier at its end: `int l = dd_loop(c); for (int64_t i; (i = dd_next(c, l, n)) < n;)`. Every
- *  thread must begin the same loops in the same order; at most DD_LOOPS between two barriers. */
-enum { DD_LOOPS = 16 };
-int dd_loop(dd_ctx *c);
-int64_t dd_next(dd_ctx *c, int loop, int64_t n);
+/** Dynamic loop of n < 2^32 tasks, without a barrier at its end: `unsigned l = dd_loop(c); for (int64_t i;
+ *  (i = dd_next(c, l, n)) < n;)`. Each thread begins with a share of its own, the same part of n in every loop, so that
+ *  what it wrote in one loop is still in its caches, and on its node, in the next; who has finished helps the others.
+ *  Every thread must begin the same loops in the same order. */
+unsigned dd_loop(dd_ctx *c);
+int64_t dd_next(dd_ctx *c, unsigned loop, int64_t n);
 #define DD_FOR(c, i, n)                                                                                                \
-  for (int64_t loop_##i = dd_loop(c), n_##i = (n), i; (i = dd_next(c, (int)loop_##i, n_##i)) < n_##i;)
+  for (int64_t loop_##i = dd_loop(c), n_##i = (n), i; (i = dd_next(c, (unsigned)loop_##i, n_##i)) < n_##i;)
 
 #endif

@@ -98,7 +98,6 @@ void dd_params_init(dd_ctx *c, float *flat, const dd_layout *l, uint64_t seed, d
     const int random = t->init == DD_INIT_NORMAL || t->init == DD_INIT_RESIDUAL;
     const double scale = t->init == DD_INIT_RESIDUAL ? residual : std;
     const uint32_t index = full_index(l, n);
-    if (c->loop == DD_LOOPS - 1) dd_barrier(c);
     DD_FOR(c, i, dd_pieces(t->size, BLOCK)) {
       const int64_t end = dd_min64((i + 1) * BLOCK, t->size);
       float *p = flat + t->offset;

@@ -39,7 +39,6 @@ static dd_drop drop_at(const pass *s, dd_site site, int64_t layer) {
 }
 
 static void pack_pair(dd_ctx *c, const dd_packed *forward, const dd_packed *backward, const float *w) {
-  if (c->loop == DD_LOOPS) dd_barrier(c);
   dd_pack_weights(c, forward, backward->data ? backward : NULL, w);
 }
 
@@ -370,7 +369,6 @@ static void update_team(dd_ctx *c, void *arg) {
     const dd_tensor *t = m->layout.tensors + n;
     dd_adamw a = u->a;
     a.decay = t->decay ? u->decay : 1.f;
-    if (c->loop == DD_LOOPS) dd_barrier(c);
     DD_FOR(c, i, dd_pieces(t->size, DD_NORM_CHUNK)) {
       const int64_t at = t->offset + i * DD_NORM_CHUNK, left = t->size - i * DD_NORM_CHUNK;
       c->k->adamw(m->param + at, m->m + at, m->v + at, m->grad + at, left < DD_NORM_CHUNK ? left : DD_NORM_CHUNK, &a);
