@@ -26,6 +26,7 @@ fi
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 trap 'exit 1' HUP INT TERM
+unset CFLAGS # an old release may have warnings
 library() { # library NAME SOURCE: $work/NAME/src/libdd.so
   meson setup "$work/$1" "$2" --buildtype=debug -Dmpi=disabled >"$work/log" 2>&1 &&
     meson compile -C "$work/$1" dd:shared_library >"$work/log" 2>&1 && return

@@ -127,7 +127,8 @@ static() { # static NAME PROGRAM
 }
 # shellcheck disable=SC2317 # called by check
 build_static() {
-  meson setup "$work/static" "$source" --buildtype=release --optimization=1 -Dstatic=true && ninja -C "$work/static" src/dd-cpu
+  meson setup "$work/static" "$source" --buildtype=release --optimization=1 -Dstatic=true &&
+    ninja -C "$work/static" src/dd-cpu
 }
 check 'a static program is built' build_static
 static 'the static program' "$work/static/src/dd-cpu"

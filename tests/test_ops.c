@@ -168,12 +168,18 @@ typedef struct attention {
   double *dqkv64, *qkv64, *dy64, *y64, *p, *mask; /* p: probabilities, mask: 0 or 1/(1-p), both [B*H][T][T] */
   double *max64, *sum64;
 } attention;
+/* What scratch holds must not matter: NaN. */
+static void poison(dd_ctx *c, const attention *q) {
+  memset(c->scratch, 0xff, (size_t)dd_attention_scratch(q->a.T, q->hs) * sizeof *c->scratch);
+}
 static void attention_team(dd_ctx *c, void *arg) {
   const attention *q = arg;
+  poison(c, q);
   dd_attention_forward(c, q->y, q->max, q->inv, q->qkv, &q->a);
 }
 static void attention_back_team(dd_ctx *c, void *arg) {
   const attention *q = arg;
+  poison(c, q);
   dd_attention_backward(c, q->dqkv, q->dy, q->qkv, q->max, q->inv, &q->a);
 }
 static const double *part(const attention *q, const double *x, int which, int64_t bh, int64_t t) {

@@ -20,7 +20,7 @@
 #include <unistd.h>
 #endif
 
-/* What is left of a share of the loops' tasks: number of the loop << 32 | tasks taken. */
+/* What was taken of a share of a loop's tasks: number of the loop << 32 | tasks. */
 typedef struct share {
   _Alignas(64) atomic_ullong taken;
 } share;
@@ -416,6 +416,10 @@ void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
   const unsigned fp = fp_default(), done = atomic_load(&t->finish.value);
   t->fn = fn;
   t->arg = arg;
+  if (t->begun >> 30) { /* before numbers wrap around, and a share that many loops left alone seems to be ahead */
+    for (int i = 0; i < SHARES; i++) atomic_store_explicit(&t->shares[i].taken, 0, memory_order_relaxed);
+    t->begun = 0;
+  }
   atomic_store(&t->running, t->threads - 1);
   if (t->threads > 1) event_next(&t->job);
   work(t, 0);

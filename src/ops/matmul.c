@@ -74,7 +74,7 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
     }
     g.col_parts = dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
     const int64_t wanted = dd_round_up(dd_pieces(tasks * threads, g.col_parts), threads);
-    g.row_parts = dd_max64(g.row_parts, dd_min64(wanted, tiles / ROW_TILES));
+    g.row_parts = dd_max64(g.row_parts, dd_min64(wanted, tiles / ROW_TILES / threads * threads));
     return g;
   }
   /* All rows that fit together: each part of them packs the weights again. */

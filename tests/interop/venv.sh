@@ -1,11 +1,11 @@
 #!/bin/sh
-# Make the Python environment of the interop tests: venv.sh [DIRECTORY]  (build-interop/venv where none is named)
+# Make the Python environment of the interop tests: venv.sh [DIRECTORY]  (build/venv where none is named)
 #  PYTHON  the Python it is made from; without, python3, or the system's own where only that one has torch
 # A torch that this Python has (Debian, Ubuntu: apt-get install python3-torch) is used; otherwise the package index's is
 # installed, which for Linux on x86-64 brings gigabytes of CUDA libraries. What is there from an earlier call is kept.
 # Exit code 77: the package index cannot be reached.
 here=$(cd "$(dirname "$0")" && pwd) || exit 1
-venv=${1:-$here/../../build-interop/venv}
+venv=${1:-$here/../../build/venv}
 requirements=$here/requirements.txt
 mkdir -p "$venv" && venv=$(cd "$venv" && pwd) || exit 1
 use() { echo "export DD_PYTHON=$venv/bin/python"; }
