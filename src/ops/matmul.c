@@ -181,8 +181,8 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   int64_t row_parts = dd_pieces(out, square ? DW_COLS : DW_ROWS);
   int64_t col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
-    /* x in place: its rows better whole, while three panels are left to a part of the rows of dW. */
-    const int few = out <= DW_SHORT && 6 * row_parts <= row_panels;
+    /* x in place: short rows of it better whole, while three panels are left to a part of the rows of dW. */
+    const int few = out <= DW_SHORT && in < DW_COLS && 6 * row_parts <= row_panels;
     if (2 * row_parts <= row_panels && (few || out / row_parts >= in / col_parts)) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
