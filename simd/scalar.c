@@ -145,13 +145,8 @@ static void drop_row(float *dst, const float *src, int64_t n, const dd_drop *d, 
     else dst[c] = draw1(&at, d->col0 + c, &last) < d->threshold ? 0.f : src[c] * d->scale;
 }
 
-static int64_t row_length(const dd_rows *g, int64_t r) {
-  const int64_t n = g->n + r * g->grow;
-  return g->whole ? (n + 15) / 16 * 16 : n;
-}
-
 static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_drop *d) {
-  for (int64_t r = 0; r < g->rows; r++) drop_row(dst + r * g->ld, src + r * g->ld, row_length(g, r), d, r);
+  for (int64_t r = 0; r < g->rows; r++) drop_row(dst + r * g->ld, src + r * g->ld, dd_row_length(g, r), d, r);
 }
 
 static void k_dropout_pair(float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d) {
@@ -164,7 +159,7 @@ static void k_dropout_add(float *dst, const float *res, const float *src, const 
     last_draw last = {.counter = -1};
     dd_drop row = *d;
     row.c1 += (uint32_t)r;
-    for (int64_t c = 0; c < row_length(g, r); c++) {
+    for (int64_t c = 0; c < dd_row_length(g, r); c++) {
       const int64_t i = r * g->ld + c;
       const int kept = !d->threshold || draw1(&row, d->col0 + c, &last) >= d->threshold;
       dst[i] = d->threshold ? fmaf(kept ? src[i] : 0.f, d->scale, res[i]) : res[i] + src[i];

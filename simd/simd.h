@@ -50,6 +50,10 @@ typedef struct dd_rows {
   int64_t rows, ld, n, grow;
   int whole;
 } dd_rows;
+static inline int64_t dd_row_length(const dd_rows *g, int64_t r) {
+  const int64_t n = g->n + r * g->grow;
+  return g->whole ? (n + 15) & ~(int64_t)15 : n;
+}
 
 /** Constants of one AdamW update (Loshchilov & Hutter 2019, algorithm 2; PyTorch's order of operations). */
 typedef struct dd_adamw {
@@ -116,7 +120,7 @@ enum { DD_GEMV_PANEL = 64 };
   X(void, softmax, (float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum))                      \
   /* The same result from the saved max and inv_sum. */                                                                \
   X(void, softmax_again, (float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum))                  \
-  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. p is      \
+  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. p is        \
    * finite from n up to the next multiple of 16, or to n_pad. */                                                      \
   X(void, softmax_backward, (float *dp, const float *p, int64_t n, int64_t n_pad, float scale))                        \
   /* Cross-entropy of one row over V logits: *max, *sum of exp(l - max) (64 lanes); when g > 0, in place               \

@@ -95,10 +95,6 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
 typedef struct block {
   int64_t at, width;
 } block;
-VI int64_t row_length(const dd_rows *g, int64_t r) {
-  const int64_t n = g->n + r * g->grow;
-  return g->whole ? (n + 15) & ~(int64_t)15 : n;
-}
 #define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
@@ -110,7 +106,7 @@ VI int64_t row_length(const dd_rows *g, int64_t r) {
     philox rounds_;                                                                                                    \
     v16_philox_begin(&rounds_, d_.c2, d_.c3, d_.key0, d_.key1);                                                        \
     for (int64_t r_ = 0; r_ < g_.rows; r_++) {                                                                         \
-      const int64_t n_ = row_length(&g_, r_);                                                                          \
+      const int64_t n_ = dd_row_length(&g_, r_);                                                                       \
       for (int64_t col_ = 0; col_ < n_; col_ += 64) {                                                                  \
         c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                             \
         c1_[full_] = d_.c1 + (uint32_t)r_;                                                                             \
@@ -137,7 +133,7 @@ static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_d
   const int apart = dst != src;
   if (!threshold) {
     for (int64_t r = 0; apart && r < g->rows; r++)
-      memcpy(dst + r * g->ld, src + r * g->ld, (size_t)row_length(g, r) * sizeof *dst);
+      memcpy(dst + r * g->ld, src + r * g->ld, (size_t)dd_row_length(g, r) * sizeof *dst);
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); if (apart) __builtin_prefetch(dst + at, 1);
@@ -161,7 +157,7 @@ static void k_dropout_add(float *dst, const float *res, const float *src, const 
   v16 scale = v16_set(d->scale);
   const uint32_t threshold = d->threshold;
   if (!threshold) {
-    for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, row_length(g, r));
+    for (int64_t r = 0; r < g->rows; r++) k_add(dst + r * g->ld, res + r * g->ld, src + r * g->ld, dd_row_length(g, r));
     return;
   }
   FOR_DRAWS(g, d, __builtin_prefetch(src + at); __builtin_prefetch(res + at);, {
@@ -262,11 +258,21 @@ static float row_max(const float *s, int64_t n, int64_t room) {
   return v16_hmax(v16_max(v16_max(m0, m1), v16_max(m2, m3)));
 }
 
-/* +0 from n up to n_pad: a few elements, too few for memset. */
-VI void pad(float *s, int64_t n, int64_t n_pad) {
-  const v16 zero = v16_set(0.f);
-  for (int64_t c = n; c < n_pad; c += 16) st(s, zero, c, n_pad);
-}
+/* s[c] = VALUE for each block from c on below n, +0 up to n_pad. VALUE reads up to `to`, within n_pad. */
+#define EACH_PADDED(s, c, n, n_pad, VALUE)                                                                             \
+  do {                                                                                                                 \
+    int64_t c = 0;                                                                                                     \
+    for (; c + 16 <= (n); c += 16) {                                                                                   \
+      const int64_t to = c + 16;                                                                                       \
+      st(s, VALUE, c, to);                                                                                             \
+    }                                                                                                                  \
+    if (c < (n)) {                                                                                                     \
+      const int64_t to = (n_pad);                                                                                      \
+      st(s, present(VALUE, (n) - c), c, to);                                                                           \
+      c += 16;                                                                                                         \
+    }                                                                                                                  \
+    for (; c < (n_pad); c += 16) st(s, v16_set(0.f), c, n_pad);                                                        \
+  } while (0)
 
 /* Exponentials of a row whose sum is a NaN: makes them the NaN of the contract and returns their sum. */
 static __attribute__((noinline)) float row_of_nan(float *s, int64_t n) {
@@ -300,19 +306,12 @@ static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *ma
   *max = row_max(s, n, n_pad);
   *inv_sum = 1.f / row_exp(s, n, n_pad, scale, *max);
   const v16 i = v16_set(*inv_sum);
-  int64_t c = 0;
-  for (; c + 16 <= n; c += 16) v16_store(s + c, v16_mul(v16_load(s + c), i));
-  if (c < n) st(s, present(v16_mul(ld(s, c, n_pad), i), n - c), c, n_pad);
-  pad(s, c < n ? c + 16 : c, n_pad);
+  EACH_PADDED(s, c, n, n_pad, v16_mul(ld(s, c, to), i));
 }
 
 static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
   const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
-  int64_t c = 0;
-  for (; c + 16 <= n; c += 16) v16_store(s + c, v16_mul(v16_exp_low(v16_mul(v16_sub(v16_load(s + c), m), k)), i));
-  if (c < n)
-    st(s, present(v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, n_pad), m), k)), i), n - c), c, n_pad);
-  pad(s, c < n ? c + 16 : c, n_pad);
+  EACH_PADDED(s, c, n, n_pad, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, to), m), k)), i));
 }
 
 static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
@@ -324,11 +323,7 @@ static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_p
   }
   SUM64(dot, n, ADD_PD);
   const v16 d = v16_set(dot), k = v16_set(scale);
-  int64_t c = 0;
-  for (; c + 16 <= n; c += 16) v16_store(dp + c, v16_mul(v16_mul(v16_load(p + c), v16_sub(v16_load(dp + c), d)), k));
-  if (c < n)
-    st(dp, present(v16_mul(v16_mul(ld(p, c, n_pad), v16_sub(ld(dp, c, n_pad), d)), k), n - c), c, n_pad);
-  pad(dp, c < n ? c + 16 : c, n_pad);
+  EACH_PADDED(dp, c, n, n_pad, v16_mul(v16_mul(ld(p, c, to), v16_sub(ld(dp, c, to), d)), k));
 }
 
 /* A short row: its exponentials stay here, because the last block of l cannot be written whole. */

@@ -33,7 +33,6 @@ static void many_loops(dd_ctx *c, void *arg) {
     pause_a_little(x = x * 1664525u + 1013904223u);
     DD_FOR(c, i, j->tasks[l]) {
       atomic_fetch_add(&j->done[l][i], 1);
-      if (!j->first[l][c->tid]) j->first[l][c->tid] = (int)i + 1;
       pause_a_little(x = x * 1664525u + 1013904223u);
     }
     if (j->barriers && l % j->barriers == 0) dd_barrier(c);

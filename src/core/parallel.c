@@ -54,7 +54,7 @@ struct dd_team {
   event phase;  /* counts barriers passed */
   event finish; /* counts jobs done */
   _Alignas(64) atomic_int arrived, running;
-  unsigned begun, begun_now; /* loops, before the job and, at its end, with it */
+  unsigned begun; /* loops, before this job */
   share shares[SHARES];
   double *clocks; /* [threads][CLOCK_STRIDE], NULL unless measuring */
 };
@@ -198,7 +198,8 @@ void dd_enter(dd_ctx *c, dd_phase p) {
   c->phase = p;
 }
 
-static void work(dd_team *t, int tid) {
+/* Returns the number of the last loop that was begun. */
+static unsigned work(dd_team *t, int tid) {
   dd_ctx c = {.team = t, .k = t->k, .tid = tid, .nthreads = t->threads, .l2 = t->l2, .loop = t->begun};
   c.scratch = (float *)(void *)((char *)t->scratch.base + t->scratch_bytes * (size_t)tid);
   if (t->clocks) {
@@ -207,7 +208,7 @@ static void work(dd_team *t, int tid) {
   }
   t->fn(&c, t->arg);
   dd_enter(&c, DD_PHASE_OTHER);
-  if (tid == 0) t->begun_now = c.loop;
+  return c.loop;
 }
 
 /* What a thread of the team needs, several times over. OMP_STACKSIZE and `ulimit -s` can leave less. */
@@ -422,9 +423,9 @@ void dd_team_run(dd_team *t, void (*fn)(dd_ctx *c, void *arg), void *arg) {
   }
   atomic_store(&t->running, t->threads - 1);
   if (t->threads > 1) event_next(&t->job);
-  work(t, 0);
+  const unsigned begun = work(t, 0);
   if (t->threads > 1) event_wait(t, &t->finish, done);
-  t->begun = t->begun_now;
+  t->begun = begun; /* not before: a thread that is late still reads it */
   fp_restore(fp);
 }
 

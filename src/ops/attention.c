@@ -114,7 +114,7 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
   dd_enter(c, DD_PHASE_ATTENTION_BACK);
   const dd_kernels *kn = c->k;
   /* A block's queries come in equal parts of about four tiles, which skip more of what the mask throws away. Products
-   * with its zeros at the begin of a chain leave finite sums as they are; the keys of dQ, whose zeros are at the end,
+   * with its zeros at the beginning of a chain leave finite sums as they are; the keys of dQ, whose zeros are at the end,
    * are those of the block on every tier. */
   const int64_t step = QBB / dd_pieces(QBB, 4 * kn->mr);
   DD_FOR(c, bh, a->B * a->H) {

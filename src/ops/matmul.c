@@ -68,13 +68,11 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
     const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * c->k->kc), 1) : MC;
     const int64_t tasks = packs_rows(ldx) ? TASKS_PACKED : TASKS;
     g.row_parts = dd_min64(dd_round_up(dd_pieces(m, dd_min64(fitting, MC)), threads), tiles);
-    if (threads == 1) {
-      g.col_parts = 1;
-      return g;
+    g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
+    if (threads > 1) {
+      const int64_t wanted = dd_round_up(dd_pieces(tasks * threads, g.col_parts), threads);
+      g.row_parts = dd_max64(g.row_parts, dd_min64(wanted, tiles / ROW_TILES / threads * threads));
     }
-    g.col_parts = dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
-    const int64_t wanted = dd_round_up(dd_pieces(tasks * threads, g.col_parts), threads);
-    g.row_parts = dd_max64(g.row_parts, dd_min64(wanted, tiles / ROW_TILES / threads * threads));
     return g;
   }
   /* All rows that fit together: each part of them packs the weights again. */
