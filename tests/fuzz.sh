@@ -23,7 +23,7 @@ if [ -z "$build" ]; then
   trap 'rm -rf "$build"' EXIT
 fi
 if [ ! -f "$build/build.ninja" ]; then
-  CC=${CC:-clang} meson setup "$build" "$src" --buildtype=debugoptimized -Db_lundef=false \
+  CC=${CC:-clang} meson setup "$build" "$src" --buildtype=debugoptimized --optimization=1 -Db_lundef=false \
     -Db_sanitize=address,undefined \
     -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined' >/dev/null
 fi
