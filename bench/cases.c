@@ -22,14 +22,15 @@ OURS(plain_gelu_slope) { f->l->gelu_slope(ROW(1), ROW(2), ROW(0), N); }
 OURS(mul) { f->k->mul(ROW(2), ROW(0), ROW(1), N); }
 OURS(add) { f->k->add(ROW(2), ROW(0), ROW(1), N); }
 
-/* Rows of dropout come in blocks, as the operations have them. */
-enum { DROP_ROWS = 48 };
+/* Rows of dropout, of attention and of logits come in blocks, as the operations have them. */
+enum { DROP_ROWS = 48, SOFT_ROWS = 48, XENT_ROWS = 64 };
+#define EACH_ROW for (const int64_t end = row + f->unit; row < end; row++)
 static dd_drop drop_of(const dd_field *f, int64_t row) {
   dd_drop d = f->drop;
   d.c1 = (uint32_t)row;
   return d;
 }
-static dd_rows block_of(const dd_field *f) { return (dd_rows){.rows = DROP_ROWS, .ld = f->cols, .n = f->cols}; }
+static dd_rows block_of(const dd_field *f) { return (dd_rows){.rows = f->unit, .ld = f->cols, .n = f->cols}; }
 
 OURS(dropout) {
   const dd_drop d = drop_of(f, row);
@@ -47,19 +48,19 @@ OURS(dropout_pair) {
   f->k->dropout_pair(ROW(1), ROW(0), ROW(2), &g, &d);
 }
 OURS(plain_dropout) {
-  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+  EACH_ROW {
     const dd_drop d = drop_of(f, row);
     f->l->dropout(ROW(1), ROW(0), N, &d);
   }
 }
 OURS(plain_dropout_add) {
-  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+  EACH_ROW {
     const dd_drop d = drop_of(f, row);
     f->l->dropout_add(ROW(2), ROW(1), ROW(0), N, &d);
   }
 }
 OURS(plain_dropout_pair) { /* draws once for each of the two */
-  for (const int64_t end = row + DROP_ROWS; row < end; row++) {
+  EACH_ROW {
     const dd_drop d = drop_of(f, row);
     f->l->dropout(ROW(1), ROW(0), N, &d);
     f->l->dropout(ROW(2), ROW(2), N, &d);
@@ -77,18 +78,27 @@ OURS(plain_layernorm_backward) { f->l->layernorm_backward(ROW(2), ROW(1), ROW(0)
 OURS(layernorm_dparam) { f->k->layernorm_dparam(f->dw, f->db, ROW(1), ROW(0), 0.f, 1.f, N); }
 
 OURS(softmax) {
-  float max, inv;
-  f->k->softmax(ROW(0), N, N, 1.f, &max, &inv);
+  const dd_rows g = block_of(f);
+  f->k->softmax(ROW(0), &g, N, 1.f, f->mean + row, f->rstd + row);
 }
-OURS(plain_softmax) { f->l->softmax(ROW(0), N, 1.f); }
-OURS(softmax_again) { f->k->softmax_again(ROW(0), N, N, 1.f, 1.f, 1.f); }        /* e^(s - 1) goes towards 1 */
-OURS(softmax_backward) { f->k->softmax_backward(ROW(0), f->w, N, N, (float)N); } /* p = 1/n: takes the mean away */
-OURS(plain_softmax_backward) { f->l->softmax_backward(ROW(0), f->w, N, (float)N); }
+OURS(plain_softmax) { EACH_ROW f->l->softmax(ROW(0), N, 1.f); }
+OURS(softmax_again) { /* e^(s - 1) goes towards 1 */
+  float one[SOFT_ROWS];
+  for (int i = 0; i < SOFT_ROWS; i++) one[i] = 1.f;
+  const dd_rows g = block_of(f);
+  f->k->softmax_again(ROW(0), &g, N, 1.f, one, one);
+}
+OURS(softmax_backward) { /* p = 1/n: takes the mean away */
+  const dd_rows g = block_of(f);
+  f->k->softmax_backward(ROW(0), ROW(1), &g, N, (float)N);
+}
+OURS(plain_softmax_backward) { EACH_ROW f->l->softmax_backward(ROW(0), ROW(1), N, (float)N); }
 OURS(xent) {
-  float max, sum;
-  f->k->xent(ROW(0), N, row % N, 1.f, &max, &sum);
+  int32_t targets[XENT_ROWS];
+  for (int64_t i = 0; i < f->unit; i++) targets[i] = (int32_t)((row + i) % N);
+  f->k->xent(ROW(0), f->unit, N, targets, 1.f, f->mean + row, f->rstd + row);
 }
-OURS(plain_xent) { f->l->xent(ROW(0), N, row % N, 1.f); }
+OURS(plain_xent) { EACH_ROW f->l->xent(ROW(0), N, row % N, 1.f); }
 
 OURS(adamw) { f->k->adamw(ROW(0), ROW(1), ROW(2), ROW(3), N, &f->adam); }
 OURS(plain_adamw) { f->l->adamw(ROW(0), ROW(1), ROW(2), ROW(3), N, &f->adam); }
@@ -116,10 +126,10 @@ static const dd_case cases[] = {
     {"layernorm", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, layernorm, plain_layernorm, DD_DNNL_LAYERNORM},
     {"layernorm_backward", DD_COLS_C, 3, 1, 4, DD_FLOW_UPDATE, layernorm_backward, plain_layernorm_backward, -1},
     {"layernorm_dparam", DD_COLS_C, 2, 1, 2, DD_FLOW_READ, layernorm_dparam, NULL, -1},
-    {"softmax", DD_COLS_T, 1, 1, 2, DD_FLOW_UPDATE, softmax, plain_softmax, DD_DNNL_SOFTMAX},
-    {"softmax_again", DD_COLS_T, 1, 1, 2, DD_FLOW_UPDATE, softmax_again, NULL, -1},
-    {"softmax_backward", DD_COLS_T, 1, 1, 2, DD_FLOW_UPDATE, softmax_backward, plain_softmax_backward, -1},
-    {"xent", DD_COLS_V, 1, 1, 2, DD_FLOW_UPDATE, xent, plain_xent, -1},
+    {"softmax", DD_COLS_T, 1, SOFT_ROWS, 2, DD_FLOW_UPDATE, softmax, plain_softmax, DD_DNNL_SOFTMAX},
+    {"softmax_again", DD_COLS_T, 1, SOFT_ROWS, 2, DD_FLOW_UPDATE, softmax_again, NULL, -1},
+    {"softmax_backward", DD_COLS_T, 2, SOFT_ROWS, 3, DD_FLOW_UPDATE, softmax_backward, plain_softmax_backward, -1},
+    {"xent", DD_COLS_V, 1, XENT_ROWS, 2, DD_FLOW_UPDATE, xent, plain_xent, -1},
     {"adamw", DD_COLS_FLAT, 4, 1, 7, DD_FLOW_UPDATE3, adamw, plain_adamw, -1},
     {"sumsq", DD_COLS_FLAT, 1, 1, 1, DD_FLOW_READ, sumsq, plain_sumsq, -1},
 };

@@ -8,6 +8,7 @@ typedef struct dd_field {
   const dd_kernels *k;
   const dd_loops *l;
   int64_t rows, cols;
+  int64_t unit; /* rows per call */
   float *a[4];
   float *w, *bias, *dw, *db; /* [cols]; dw, db per thread in use */
   float *mean, *rstd;        /* [rows] */
@@ -21,7 +22,7 @@ typedef struct dd_case {
   const char *name;   /* of the kernel */
   dd_columns columns; /* length of a row; FLAT: there are no rows, pieces of 4096 */
   int arrays;         /* of rows x cols that are touched */
-  int unit;           /* rows per call */
+  int unit;           /* rows per call; of logits, at most */
   double moves;       /* floats read plus floats written, per element */
   dd_flow limit;      /* the streaming loop that moves memory alike */
   void (*ours)(const dd_field *f, int64_t row);

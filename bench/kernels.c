@@ -21,9 +21,9 @@ typedef struct measured {
 
 /* Rows of a thread: whole units, contiguous. */
 static void each_row(dd_ctx *c, const measured *m, void (*fn)(const dd_field *f, int64_t row)) {
-  const int64_t units = m->f.rows / m->k->unit;
+  const int64_t units = m->f.rows / m->f.unit;
   const int64_t end = dd_part_begin(units, c->tid + 1, c->nthreads);
-  for (int64_t u = dd_part_begin(units, c->tid, c->nthreads); u < end; u++) fn(m->mine + c->tid, u * m->k->unit);
+  for (int64_t u = dd_part_begin(units, c->tid, c->nthreads); u < end; u++) fn(m->mine + c->tid, u * m->f.unit);
 }
 
 static void ours_team(dd_ctx *c, void *arg, int64_t times) {
@@ -43,12 +43,14 @@ static void run_dnnl(void *arg, int64_t times) {
   for (int64_t i = 0; i < times; i++) dd_dnnl_run(m->dnnl, out, f->a[0], f->w, f->bias, f->mean, f->rstd);
 }
 
-/* Values between -1 and 1; those of the third and fourth array above 0, so that moments of AdamW do not fade. */
-static void fill_row(const dd_field *f, int64_t row) {
+/* Values between -1 and 1; those of the third and fourth array above 0, so that moments of AdamW do not fade; of
+ * attention, probabilities in the second. */
+static void fill_row(const measured *m, int64_t row) {
+  const dd_field *f = &m->f;
   for (int i = 0; i < 4; i++) {
     float *x = f->a[i] ? f->a[i] + row * f->cols : NULL;
     for (int64_t j = 0; x && j < f->cols; j++)
-      x[j] = i < 2 ? (float)((row * 7 + j * 3) % 31 - 15) * 0.06f : (float)((row + j) % 5 + 1) * 0.1f;
+      x[j] = i == 1 && m->k->columns == DD_COLS_T ? f->w[j] : i < 2 ? (float)((row * 7 + j * 3) % 31 - 15) * 0.06f : (float)((row + j) % 5 + 1) * 0.1f;
   }
   f->mean[row] = f->rstd[row] = 0;
 }
@@ -56,8 +58,8 @@ static void fill_row(const dd_field *f, int64_t row) {
 static void fill_team(dd_ctx *c, void *arg, int64_t times) {
   const measured *m = arg;
   (void)times;
-  const int64_t units = m->f.rows / m->k->unit, end = dd_part_begin(units, c->tid + 1, c->nthreads) * m->k->unit;
-  for (int64_t r = dd_part_begin(units, c->tid, c->nthreads) * m->k->unit; r < end; r++) fill_row(&m->f, r);
+  const int64_t units = m->f.rows / m->f.unit, end = dd_part_begin(units, c->tid + 1, c->nthreads) * m->f.unit;
+  for (int64_t r = dd_part_begin(units, c->tid, c->nthreads) * m->f.unit; r < end; r++) fill_row(m, r);
 }
 
 static int64_t columns(const dd_case *k, const dd_bench_preset *p) {
@@ -80,8 +82,12 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   dd_field *f = &m->f;
   *f = (dd_field){.k = dd_team_kernels(m->team), .cols = columns(m->k, p)};
   f->l = dd_loops_of(f->k);
-  const int64_t per_row = f->cols * 4 * m->k->arrays, least = (int64_t)m->k->unit * n;
-  f->rows = bytes / per_row / m->k->unit * m->k->unit;
+  const int64_t per_row = f->cols * 4 * m->k->arrays;
+  f->unit = m->k->unit;
+  /* rows of logits: as many as fit */
+  if (m->k->columns == DD_COLS_V) f->unit = dd_max64(1, dd_min64(f->unit, bytes / per_row / n));
+  const int64_t least = f->unit * n;
+  f->rows = bytes / per_row / m->f.unit * m->f.unit;
   if (f->rows < least) f->rows = least;
   const int64_t size = f->rows * f->cols, vectors = dd_round_up(f->cols, 16) * (2 + 2 * n);
   /* The packed sides of ragged panels take some rows more. */
@@ -92,7 +98,7 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   if (rc || !m->mine) return rc ? rc : dd_fail(err, DD_E_RUNTIME, "out of memory for a kernel's data");
   /* Arrays do not begin at the same place of a page: stores would be taken for writers of what is loaded next. */
   for (int i = 0; i < m->k->arrays; i++) f->a[i] = dd_arena_take(&m->memory, (size_t)size * 4 + 1088);
-  if (m->k->unit > 1) dd_arena_take(&m->memory, (size_t)spare * 4);
+  if (m->f.unit > 1) dd_arena_take(&m->memory, (size_t)spare * 4);
   f->w = dd_arena_take(&m->memory, (size_t)f->cols * 4);
   f->bias = dd_arena_take(&m->memory, (size_t)f->cols * 4);
   f->mean = dd_arena_take(&m->memory, (size_t)f->rows * 4);

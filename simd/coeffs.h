@@ -15,6 +15,7 @@
 #define DD_EXP_MIN -0x1.a00000p+6f /* -104: below: +0 */
 #define DD_EXP_LOW -0x1.5d589ep+6f /* below: e^x < 2^-126 */
 #define DD_ROUND_MAGIC 0x1.8p+23f
+#define DD_ROUND_BIASED 0x1.8000fep+23f /* that + 127: the low bits of n + this are the exponent field of 2^n */
 
 /* GELU: erf(|x|/sqrt 2) = 1 - r^3, r = 1 + DD_GELU_R1 b + .. + DD_GELU_R11 b^11 with b = |x|/2; error of the fit
  * 0.25 * 2^-24 in (1 + erf)/2. r falls to 0 (1e-9 with rounding) at DD_GELU_END, and 1 - r^3 to 1. */

@@ -230,26 +230,36 @@ static float row_max(const float *s, int64_t n) {
   return m[0];
 }
 
-static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
+static void softmax_row(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
   float sum[64] = {0};
   *max = row_max(s, n);
   for (int64_t c = 0; c < n; c++) sum[c % 64] += s[c] = exp_low1((s[c] - *max) * scale);
   *inv_sum = 1.f / fold64(sum);
   for (int64_t c = 0; c < n_pad; c++) s[c] = c < n ? s[c] * *inv_sum : 0.f;
 }
-
-static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
-  for (int64_t c = 0; c < n_pad; c++) s[c] = c < n ? exp_low1((s[c] - max) * scale) * inv_sum : 0.f;
+static void k_softmax(float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum) {
+  for (int64_t r = 0; r < g->rows; r++)
+    softmax_row(s + r * g->ld, g->n + r * g->grow, n_pad, scale, max + r, inv_sum + r);
 }
 
-static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
-  float dot[64] = {0};
-  for (int64_t c = 0; c < n; c++) dot[c % 64] = fmaf(p[c], dp[c], dot[c % 64]);
-  const float d = fold64(dot);
-  for (int64_t c = 0; c < n_pad; c++) dp[c] = c < n ? p[c] * (dp[c] - d) * scale : 0.f;
+static void k_softmax_again(float *s, const dd_rows *g, int64_t n_pad, float scale, const float *max,
+                            const float *inv_sum) {
+  for (int64_t r = 0; r < g->rows; r++, s += g->ld)
+    for (int64_t c = 0; c < n_pad; c++)
+      s[c] = c < g->n + r * g->grow ? exp_low1((s[c] - max[r]) * scale) * inv_sum[r] : 0.f;
 }
 
-static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
+static void k_softmax_backward(float *dp, const float *p, const dd_rows *g, int64_t n_pad, float scale) {
+  for (int64_t r = 0; r < g->rows; r++, dp += g->ld, p += g->ld) {
+    const int64_t n = g->n + r * g->grow;
+    float dot[64] = {0};
+    for (int64_t c = 0; c < n; c++) dot[c % 64] = fmaf(p[c], dp[c], dot[c % 64]);
+    const float d = fold64(dot);
+    for (int64_t c = 0; c < n_pad; c++) dp[c] = c < n ? p[c] * (dp[c] - d) * scale : 0.f;
+  }
+}
+
+static void xent_row(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
   float s[64] = {0};
   *max = row_max(l, v);
   for (int64_t c = 0; c < v; c++) s[c % 64] += exp_low1((l[c] - *max) * 1.f);
@@ -259,6 +269,9 @@ static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, flo
     const float p = exp_low1(l[c] - *max) * (1.f / *sum);
     l[c] = c == target ? (p - 1.f) * g : p * g;
   }
+}
+static void k_xent(float *l, int64_t rows, int64_t v, const int32_t *targets, float g, float *max, float *sum) {
+  for (int64_t r = 0; r < rows; r++) xent_row(l + r * v, v, targets[r], g, max + r, sum + r);
 }
 
 static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a) {

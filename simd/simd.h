@@ -114,18 +114,20 @@ enum { DD_GEMV_PANEL = 64 };
                                int64_t n))                                                                             \
   /* dw[c] = fma(dy, xhat, dw[c]); db[c] = db[c] + dy (db may be NULL): one row of the parameter gradients. */         \
   X(void, layernorm_dparam, (float *dw, float *db, const float *dy, const float *x, float mean, float rstd, int64_t n))\
-  /* In place: s[i] = exp((s[i]-max)*scale) * (1/sum) for i < n, +0 for n <= i < n_pad. max over i < n; sum 64 lanes   \
-   * of the exponentials; *max and *inv_sum are for softmax_again. n >= 1, scale > 0. Here and in xent exp(x), x <= 0,  \
-   * has the bits of the kernel `exp`, but is +0 where that would be below 2^-126. */                                  \
-  X(void, softmax, (float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum))                      \
-  /* The same result from the saved max and inv_sum. */                                                                \
-  X(void, softmax_again, (float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum))                  \
-  /* dp in place: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64 lanes by fma. p is        \
-   * finite from n up to the next multiple of 16, or to n_pad. */                                                      \
-  X(void, softmax_backward, (float *dp, const float *p, int64_t n, int64_t n_pad, float scale))                        \
-  /* Cross-entropy of one row over V logits: *max, *sum of exp(l - max) (64 lanes); when g > 0, in place               \
-   * l[i] = (exp(l[i]-max) * (1/sum) - [i == target]) * g. */                                                          \
-  X(void, xent, (float *l, int64_t v, int64_t target, float g, float *max, float *sum))                                \
+  /* In place, rows of n + r*grow >= 1 elements as g says (not `whole`): s[i] = exp((s[i]-max)*scale) * (1/sum) for i < n, \
+   * +0 for n <= i < n_pad. max[r] over i < n; sum 64 lanes of the exponentials; max and inv_sum of each row are for   \
+   * softmax_again. scale > 0. Here and in xent exp(x), x <= 0, has the bits of the kernel `exp`, but is +0 where that \
+   * would be below 2^-126. */                                                                                         \
+  X(void, softmax, (float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum))               \
+  /* The same result from max and inv_sum of these scores.*/                                                             \
+  X(void, softmax_again, (float *s, const dd_rows *g, int64_t n_pad, float scale, const float *max,                    \
+                          const float *inv_sum))                                                                       \
+  /* dp in place, rows of g as in softmax: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64  \
+   * lanes by fma. p is finite from n up to the next multiple of 16, or to n_pad. */                                   \
+  X(void, softmax_backward, (float *dp, const float *p, const dd_rows *g, int64_t n_pad, float scale))                 \
+  /* Cross-entropy of rows of v logits, one after the other: max[r], sum[r] of exp(l - max) (64 lanes); when g > 0, in \
+   * place l[i] = (exp(l[i]-max) * (1/sum) - [i == targets[r]]) * g. */                                                \
+  X(void, xent, (float *l, int64_t rows, int64_t v, const int32_t *targets, float g, float *max, float *sum))          \
   /* One AdamW update of n parameters: see dd_adamw. */                                                                \
   X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
   /* Sum of squares in double, 64 lanes. */                                                                            \

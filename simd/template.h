@@ -1,6 +1,6 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
- * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_normal (for normal results), v16_sum and v16_hmax (fold 16 ->
+ * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_unless_lt, v16_sum and v16_hmax (fold 16 ->
  * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox with v16_philox_begin and v16_philox, v16_first(x, n, y):
  * lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
@@ -33,15 +33,19 @@ VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(
 #define SUM64(out, n, BODY)                                                                                            \
   do {                                                                                                                 \
     v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
+    SUM64_ON(s0_, s1_, s2_, s3_, n, BODY);                                                                             \
+    out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
+  } while (0)
+#define SUM64_ON(s0, s1, s2, s3, n, BODY)                                                                              \
+  do {                                                                                                                 \
     int64_t c_ = 0;                                                                                                    \
     for (; c_ + 64 <= (n); c_ += 64) {                                                                                 \
-      BODY(s0_, c_, c_ + 16) BODY(s1_, c_ + 16, c_ + 32) BODY(s2_, c_ + 32, c_ + 48) BODY(s3_, c_ + 48, c_ + 64)       \
+      BODY(s0, c_, c_ + 16) BODY(s1, c_ + 16, c_ + 32) BODY(s2, c_ + 32, c_ + 48) BODY(s3, c_ + 48, c_ + 64)           \
     }                                                                                                                  \
-    if (c_ < (n)) { BODY(s0_, c_, n) }                                                                                 \
-    if (c_ + 16 < (n)) { BODY(s1_, c_ + 16, n) }                                                                       \
-    if (c_ + 32 < (n)) { BODY(s2_, c_ + 32, n) }                                                                       \
-    if (c_ + 48 < (n)) { BODY(s3_, c_ + 48, n) }                                                                       \
-    out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
+    if (c_ < (n)) { BODY(s0, c_, n) }                                                                                  \
+    if (c_ + 16 < (n)) { BODY(s1, c_ + 16, n) }                                                                        \
+    if (c_ + 32 < (n)) { BODY(s2, c_ + 32, n) }                                                                        \
+    if (c_ + 48 < (n)) { BODY(s3, c_ + 48, n) }                                                                        \
   } while (0)
 
 static void k_exp(float *dst, const float *src, int64_t n) {
@@ -274,100 +278,179 @@ static float row_max(const float *s, int64_t n, int64_t room) {
     for (; c < (n_pad); c += 16) st(s, v16_set(0.f), c, n_pad);                                                        \
   } while (0)
 
-/* Exponentials of a row whose sum is a NaN: makes them the NaN of the contract and returns their sum. */
-static __attribute__((noinline)) float row_of_nan(float *s, int64_t n) {
-  float sum;
+/* Exponentials of a row whose sum is a NaN: makes them the NaN of the contract and returns it, which is their sum. */
+static __attribute__((noinline)) float row_of_nan(float *e, int64_t n) {
   EACH(c, n, {
-    const v16 e = ld(s, c, end);
-    st(s, v16_select_nan(e, v16_nan(), e), c, end);
+    const v16 x = ld(e, c, end);
+    st(e, v16_select_nan(x, v16_nan(), x), c, end);
   });
-#define ADD_S(a, c, end) a = v16_add(a, ld(s, c, end));
-  SUM64(sum, n, ADD_S);
-  return sum;
+  const uint32_t bits = DD_NAN_BITS;
+  float nan;
+  memcpy(&nan, &bits, sizeof nan);
+  return nan;
 }
 
-/* s[i] = exp((s[i] - max) * scale), sum returned (64 lanes; absent lanes add +0). The last block is read and written up
- * to n_pad, whole where that allows it: processors make a load wait for a partial store before it. */
-static float row_exp(float *s, int64_t n, int64_t n_pad, float scale, float max) {
-  const v16 m = v16_set(max), k = v16_set(scale);
-  float sum;
-#define ADD_EXP(a, c, end)                                                                                             \
-  {                                                                                                                    \
-    const int64_t to_ = end_of(c, end, n_pad);                                                                         \
-    const v16 e_ = present(v16_exp_low_any_nan(v16_mul(v16_sub(ld(s, c, to_), m), k)), end - (c));                     \
-    st(s, e_, c, to_);                                                                                                 \
-    a = v16_add(a, e_);                                                                                                \
+/* Rows go side by side, pass by pass: one alone is a chain (maximum, exponentials, sum, reciprocal) longer than a core
+ * looks ahead. Some at a time, so that they stay in the first cache; of a long row, which is its own, a piece. Each pass
+ * is a function of its own: its constants then have all registers. */
+enum { SIDE_ROWS = 8, SIDE_FLOATS = 2048 };
+static int64_t side_by_side(int64_t rows, int64_t n) {
+  const int64_t fit = n * SIDE_ROWS <= SIDE_FLOATS ? SIDE_ROWS : n * 2 <= SIDE_FLOATS ? SIDE_FLOATS / n : 1;
+  return rows < fit ? rows : fit;
+}
+/* Row r: n + r*grow elements of x; its last block may be read on up to `room` elements, and is behind e, as far as
+ * `left` elements of x are there. e may be x. */
+typedef struct side {
+  int64_t rows, n, grow, room;
+  const float *x;
+  int64_t ldx, left;
+  float *e;
+  int64_t lde;
+} side;
+#define SIDE_PASS static __attribute__((noinline)) void
+#define EACH_SIDE(g, r, n_) for (int64_t r = 0, n_ = (g)->n; r < (g)->rows; r++, n_ += (g)->grow)
+VI int64_t side_room(const side *g, int64_t r) {
+  const int64_t left = g->left - r * g->ldx;
+  return left < g->room ? left : g->room;
+}
+
+SIDE_PASS side_max(const side *g, float *max) {
+  EACH_SIDE(g, r, n) max[r] = row_max(g->x + r * g->ldx, n, side_room(g, r));
+}
+
+/* e[c] = exp((x[c] - max) * scale), +0 from n on. The last block is read and written whole where that is allowed: then
+ * processors do not make a load wait for a partial store before it. Computed as (max - x) * -scale, the same bits but
+ * for the sign of a zero, which e^0 does not see: so x is an operand in memory. */
+SIDE_PASS side_exp(const side *g, float scale, const float *max) {
+  const v16 k = v16_set(-scale);
+  const int64_t ahead = g->rows * g->ldx; /* the rows after these, whose maxima are next */
+  EACH_SIDE(g, r, n) {
+    const float *x = g->x + r * g->ldx;
+    float *e = g->e + r * g->lde;
+    const v16 m = v16_set(max[r]);
+    int64_t c = 0;
+    for (; c + 16 <= n; c += 16) {
+      __builtin_prefetch(x + c + ahead);
+      v16_store(e + c, v16_exp_low(v16_mul(v16_sub(m, v16_load(x + c)), k)));
+    }
+    if (c == n) continue;
+    const v16 last = v16_exp_low(v16_mul(v16_sub(m, ld(x, c, side_room(g, r))), k));
+    st(e, present(last, n - c), c, g->room);
   }
-  SUM64(sum, n, ADD_EXP);
-  return sum == sum ? sum : row_of_nan(s, n);
 }
 
-static void k_softmax(float *s, int64_t n, int64_t n_pad, float scale, float *max, float *inv_sum) {
-  *max = row_max(s, n, n_pad);
-  *inv_sum = 1.f / row_exp(s, n, n_pad, scale, *max);
-  const v16 i = v16_set(*inv_sum);
-  EACH_PADDED(s, c, n, n_pad, v16_mul(ld(s, c, to), i));
+#define ADD_E(a, c, end) a = v16_add(a, ld(e, c, end_of(c, end, room))); /* +0 behind n */
+SIDE_PASS side_sum(const side *g, float *sum) {
+  const int64_t room = g->room;
+  EACH_SIDE(g, r, n) {
+    float *e = g->e + r * g->lde;
+    SUM64(sum[r], n, ADD_E);
+    if (sum[r] != sum[r]) sum[r] = row_of_nan(e, n);
+  }
 }
 
-static void k_softmax_again(float *s, int64_t n, int64_t n_pad, float scale, float max, float inv_sum) {
-  const v16 m = v16_set(max), k = v16_set(scale), i = v16_set(inv_sum);
-  EACH_PADDED(s, c, n, n_pad, v16_mul(v16_exp_low(v16_mul(v16_sub(ld(s, c, to), m), k)), i));
+static void k_softmax(float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum) {
+  for (int64_t r0 = 0, rows; r0 < g->rows; r0 += rows) {
+    rows = side_by_side(g->rows - r0, n_pad);
+    float *x = s + r0 * g->ld, sum[SIDE_ROWS];
+    const side here = {.rows = rows, .n = g->n + r0 * g->grow, .grow = g->grow, .room = n_pad, .x = x, .ldx = g->ld,
+                       .left = (rows - 1) * g->ld + n_pad, .e = x, .lde = g->ld};
+    side_max(&here, max + r0);
+    side_exp(&here, scale, max + r0);
+    side_sum(&here, sum);
+    EACH_SIDE(&here, r, n) {
+      float *row = x + r * g->ld;
+      inv_sum[r0 + r] = 1.f / sum[r];
+      const v16 i = v16_set(inv_sum[r0 + r]);
+      EACH_PADDED(row, c, n, n_pad, v16_mul(ld(row, c, to), i));
+    }
+  }
 }
 
-static void k_softmax_backward(float *dp, const float *p, int64_t n, int64_t n_pad, float scale) {
-  float dot;
+static void k_softmax_again(float *s, const dd_rows *g, int64_t n_pad, float scale, const float *max,
+                            const float *inv_sum) {
+  const v16 k = v16_set(-scale);
+  EACH_SIDE(g, r, n) {
+    float *row = s + r * g->ld;
+    const v16 m = v16_set(max[r]), i = v16_set(inv_sum[r]);
+    if (inv_sum[r] == inv_sum[r])
+      EACH_PADDED(row, c, n, n_pad, v16_mul(v16_exp_low(v16_mul(v16_sub(m, ld(row, c, to)), k)), i));
+    else EACH_PADDED(row, c, n, n_pad, v16_nan());
+  }
+}
+
+static void k_softmax_backward(float *dp, const float *p, const dd_rows *g, int64_t n_pad, float scale) {
+  const v16 k = v16_set(scale);
+  float dot[SIDE_ROWS];
+  for (int64_t r0 = 0, rows; r0 < g->rows; r0 += rows) {
+    rows = side_by_side(g->rows - r0, 2 * n_pad);
+    const dd_rows here = {.rows = rows, .n = g->n + r0 * g->grow, .grow = g->grow};
+    const float *of_p = p + r0 * g->ld;
+    float *of_dp = dp + r0 * g->ld;
 #define ADD_PD(s, c, end)                                                                                              \
   {                                                                                                                    \
     const int64_t to_ = end_of(c, end, n_pad);                                                                         \
-    s = v16_fma(ld(p, c, to_), present(ld(dp, c, to_), end - (c)), s);                                                 \
+    s = v16_fma(ld(pr, c, to_), present(ld(dr, c, to_), end - (c)), s);                                                \
   }
-  SUM64(dot, n, ADD_PD);
-  const v16 d = v16_set(dot), k = v16_set(scale);
-  EACH_PADDED(dp, c, n, n_pad, v16_mul(v16_mul(ld(p, c, to), v16_sub(ld(dp, c, to), d)), k));
+    EACH_SIDE(&here, r, n) {
+      const float *pr = of_p + r * g->ld, *dr = of_dp + r * g->ld;
+      SUM64(dot[r], n, ADD_PD);
+    }
+    EACH_SIDE(&here, r, n) {
+      const float *pr = of_p + r * g->ld;
+      float *dr = of_dp + r * g->ld;
+      const v16 d = v16_set(dot[r]);
+      EACH_PADDED(dr, c, n, n_pad, v16_mul(v16_mul(ld(pr, c, to), v16_sub(ld(dr, c, to), d)), k));
+    }
+  }
 }
 
-/* A short row: its exponentials stay here, because the last block of l cannot be written whole. */
-enum { XENT_SHORT = 128 };
-static float xent_short(float *l, int64_t v, int64_t target, float g, float max) {
-  union {
-    v16 block[XENT_SHORT / 16];
-    float at[XENT_SHORT];
-  } e;
-  const v16 m = v16_set(max);
-  float sum;
-#define ADD_SHORT(a, c, end)                                                                                           \
-  {                                                                                                                    \
-    const v16 e_ = present(v16_exp_low_any_nan(v16_sub(ld(l, c, end), m)), end - (c));                                 \
-    e.block[(c) / 16] = e_;                                                                                            \
-    a = v16_add(a, e_);                                                                                                \
+/* Rows whose exponentials stay here: the last block of a row of logits cannot be written whole, and no logit may change
+ * where the caller keeps them. The last block is read on into rows behind it, as far as there are some, and written on
+ * into those of them whose turn is yet to come. */
+static void xent_side(float *l, int64_t left, int64_t rows, int64_t v, const int32_t *targets, float g, float *max,
+                      float *sum) {
+  _Alignas(64) float e[SIDE_FLOATS];
+  const int64_t whole = (v + 15) & ~(int64_t)15;
+  const side here = {.rows = rows, .n = v, .room = whole, .x = l, .ldx = v, .left = left, .e = e, .lde = whole};
+  side_max(&here, max);
+  side_exp(&here, 1.f, max);
+  side_sum(&here, sum);
+  for (int64_t r = 0; r < rows && g > 0; r++) {
+    float *row = l + r * v, *from = e + r * whole;
+    const int64_t room = (rows - r) * v < whole ? v : whole;
+    const v16 i = v16_set(1.f / sum[r]), k = v16_set(g);
+    EACH(c, v, st(row, v16_mul(v16_mul(v16_load(from + c), i), k), c, end_of(c, end, room)););
+    row[targets[r]] = (from[targets[r]] * (1.f / sum[r]) - 1.f) * g;
   }
-  SUM64(sum, v, ADD_SHORT);
-  if (sum != sum) sum = row_of_nan(e.at, v);
-  const v16 i = v16_set(1.f / sum), k = v16_set(g);
-  EACH(c, v, st(l, v16_mul(v16_mul(e.block[c / 16], i), k), c, end););
-  l[target] = (e.at[target] * (1.f / sum) - 1.f) * g;
-  return sum;
 }
 
-static void k_xent(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
+/* A long row, piece by piece: in place, or where the logits stay, in a piece of its own. */
+static void xent_long(float *l, int64_t v, int64_t target, float g, float *max, float *sum) {
+  _Alignas(64) float piece[SIDE_FLOATS];
+  v16 s0 = v16_set(0.f), s1 = s0, s2 = s0, s3 = s0;
   *max = row_max(l, v, v);
-  if (!(g > 0)) { /* the caller keeps its logits: sum over a copy, a block of lanes at a time */
-    const v16 m = v16_set(*max);
-    float s;
-#define ADD_COPY(a, c, end) a = v16_add(a, present(v16_exp_low(v16_sub(ld(l, c, end), m)), end - (c)));
-    SUM64(s, v, ADD_COPY);
-    *sum = s;
-    return;
+  for (int64_t at = 0; at < v; at += SIDE_FLOATS) {
+    const int64_t n = v - at < SIDE_FLOATS ? v - at : SIDE_FLOATS, room = n;
+    float *e = g > 0 ? l + at : piece;
+    side_exp(&(side){.rows = 1, .n = n, .room = n, .x = l + at, .left = n, .e = e}, 1.f, max);
+    SUM64_ON(s0, s1, s2, s3, n, ADD_E);
   }
-  if (v <= XENT_SHORT) {
-    *sum = xent_short(l, v, target, g, *max);
-    return;
-  }
-  *sum = row_exp(l, v, v, 1.f, *max);
+  *sum = v16_sum(v16_add(v16_add(s0, s1), v16_add(s2, s3)));
+  if (*sum != *sum) *sum = row_of_nan(l, g > 0 ? v : 0);
+  if (!(g > 0)) return;
   const v16 i = v16_set(1.f / *sum), k = v16_set(g);
   const float hit = l[target] * (1.f / *sum) - 1.f;
   EACH(c, v, st(l, v16_mul(v16_mul(ld(l, c, end), i), k), c, end););
   l[target] = hit * g;
+}
+
+static void k_xent(float *l, int64_t rows, int64_t v, const int32_t *targets, float g, float *max, float *sum) {
+  for (int64_t r = 0, n; r < rows; r += n) {
+    n = side_by_side(rows - r, (v + 15) & ~(int64_t)15);
+    if (v > SIDE_FLOATS) xent_long(l + r * v, v, targets[r], g, max + r, sum + r);
+    else xent_side(l + r * v, (rows - r) * v, n, v, targets + r, g, max + r, sum + r);
+  }
 }
 
 static void k_adamw(float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a) {

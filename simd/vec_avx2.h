@@ -68,18 +68,13 @@ VI __m256 v8_scale2(__m256 y, __m256 n) {
   return _mm256_mul_ps(y, _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_add_epi32(g, k), 23)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return (v16){v8_scale2(y.a, n.a), v8_scale2(y.b, n.b)}; }
-/* y * 2^n for n <= 0 and a normal result; the low bits of `shifted`, n + 1.5 * 2^23, are those of n. */
-VI __m256 v8_scale_normal(__m256 y, __m256 shifted) {
-  const __m256i e = _mm256_slli_epi32(_mm256_castps_si256(shifted), 23);
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(y), e));
+/* x < limit ? +0 : (p + 1) * 2^n; the low bits of `shifted` are the exponent field of 2^n. */
+VI __m256 v8_scale_unless_lt(__m256 p, __m256 shifted, __m256 x, __m256 limit) {
+  const __m256 two_n = _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_castps_si256(shifted), 23));
+  return _mm256_andnot_ps(_mm256_cmp_ps(x, limit, _CMP_LT_OQ), _mm256_fmadd_ps(p, two_n, two_n));
 }
-VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
-  (void)n;
-  return V2(v8_scale_normal, y, shifted);
-}
-VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
-  return (v16){_mm256_andnot_ps(_mm256_cmp_ps(x.a, limit.a, _CMP_LT_OQ), y.a),
-               _mm256_andnot_ps(_mm256_cmp_ps(x.b, limit.b, _CMP_LT_OQ), y.b)};
+VI v16 v16_scale_unless_lt(v16 p, v16 shifted, v16 x, v16 limit) {
+  return (v16){v8_scale_unless_lt(p.a, shifted.a, x.a, limit.a), v8_scale_unless_lt(p.b, shifted.b, x.b, limit.b)};
 }
 VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
   const __m256 m = _mm256_set1_ps(-0.f);

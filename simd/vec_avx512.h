@@ -44,12 +44,10 @@ VI v16 v16_abs(v16 x) {
   return _mm512_castsi512_ps(_mm512_and_si512(_mm512_castps_si512(x), _mm512_set1_epi32(0x7fffffff)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return _mm512_scalef_ps(y, n); } /* one rounding, as the other tiers' two products */
-VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
-  (void)shifted; /* the other tiers add its low bits to the exponent */
-  return _mm512_scalef_ps(y, n);
-}
-VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
-  return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), y);
+/* x < limit ? +0 : (p + 1) * 2^n; the low bits of `shifted` are the exponent field of 2^n. */
+VI v16 v16_scale_unless_lt(v16 p, v16 shifted, v16 x, v16 limit) {
+  const v16 two_n = _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_castps_si512(shifted), 23));
+  return _mm512_maskz_fmadd_ps(_mm512_cmp_ps_mask(x, limit, _CMP_NLT_UQ), p, two_n, two_n);
 }
 VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
   const __m512i m = _mm512_set1_epi32(INT32_MIN);

@@ -56,14 +56,13 @@ VI float32x4_t v4_scale2(float32x4_t y, float32x4_t n) {
   return vmulq_f32(y, vreinterpretq_f32_s32(vshlq_n_s32(vaddq_s32(g, k), 23)));
 }
 VI v16 v16_scale2(v16 y, v16 n) { return VMAP(v4_scale2(y.q[i], n.q[i])); }
-/* y * 2^n for n <= 0 and a normal result; the low bits of `shifted`, n + 1.5 * 2^23, are those of n. */
-VI v16 v16_scale_normal(v16 y, v16 n, v16 shifted) {
-  (void)n;
-  return VMAP(vreinterpretq_f32_s32(vaddq_s32(vreinterpretq_s32_f32(y.q[i]),
-                                              vshlq_n_s32(vreinterpretq_s32_f32(shifted.q[i]), 23))));
+/* x < limit ? +0 : (p + 1) * 2^n; the low bits of `shifted` are the exponent field of 2^n. */
+VI float32x4_t v4_scale_unless_lt(float32x4_t p, float32x4_t shifted, float32x4_t x, float32x4_t limit) {
+  const float32x4_t two_n = vreinterpretq_f32_s32(vshlq_n_s32(vreinterpretq_s32_f32(shifted), 23));
+  return vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(vfmaq_f32(two_n, p, two_n)), vcltq_f32(x, limit)));
 }
-VI v16 v16_zero_lt(v16 x, v16 limit, v16 y) { /* x < limit ? +0 : y */
-  return VMAP(vreinterpretq_f32_u32(vbicq_u32(vreinterpretq_u32_f32(y.q[i]), vcltq_f32(x.q[i], limit.q[i]))));
+VI v16 v16_scale_unless_lt(v16 p, v16 shifted, v16 x, v16 limit) {
+  return VMAP(v4_scale_unless_lt(p.q[i], shifted.q[i], x.q[i], limit.q[i]));
 }
 VI v16 v16_copysign(v16 size, v16 sign) { /* size >= 0 */
   return VMAP(vbslq_f32(vdupq_n_u32(0x80000000u), sign.q[i], size.q[i]));

@@ -14,14 +14,14 @@ VI v16 v16_nan(void) {
   return v16_set(f);
 }
 
-/* e^(x - n ln 2), n = x / ln 2 to the nearest integer. */
+/* e^(x - n ln 2) - 1, n = x / ln 2 to the nearest integer. */
 VI v16 v16_exp_part(v16 x, v16 n) {
   v16 r = v16_fnma(n, v16_set(DD_LN2_LO), v16_fnma(n, v16_set(DD_LN2_HI), x));
   v16 p = v16_fma(v16_set(DD_EXP_P4), r, v16_set(DD_EXP_P3));
   p = v16_fma(p, r, v16_set(DD_EXP_P2));
   p = v16_fma(p, r, v16_set(DD_EXP_P1));
   p = v16_fma(p, r, v16_set(DD_EXP_P0));
-  return v16_add(v16_fma(p, v16_mul(r, r), r), v16_set(1.f));
+  return v16_fma(p, v16_mul(r, r), r);
 }
 
 /* e^x, worst error 1.014 ulp (x = 0x1.2e3aa8p+5, got 0x1.6ace8cp+54, exactly 0x1.6ace89f8f9p+54).
@@ -30,23 +30,19 @@ VI v16 v16_exp(v16 x) {
   v16 c = v16_max(v16_min(x, v16_set(89.f)), v16_set(DD_EXP_MIN));
   v16 magic = v16_set(DD_ROUND_MAGIC);
   v16 n = v16_sub(v16_fma(c, v16_set(DD_LOG2E), magic), magic);
-  v16 p = v16_scale2(v16_exp_part(c, n), n);
+  v16 p = v16_scale2(v16_add(v16_exp_part(c, n), v16_set(1.f)), n);
   p = v16_select_lt(v16_set(DD_EXP_MAX), x, v16_set(__builtin_inff()), p);
   return v16_select_nan(x, v16_nan(), p);
 }
 
 /* The same for x <= 0: every bit of v16_exp where e^x >= 2^-126, +0 below (also for -inf) instead of a gradual
- * underflow. No clamp: far below, the power of two is not one, but the selections see to that. The first
- * one leaves a NaN whatever bits it has, for a sum that shows whether there is one. */
-VI v16 v16_exp_low_any_nan(v16 x) {
-  v16 magic = v16_set(DD_ROUND_MAGIC);
-  v16 shifted = v16_fma(x, v16_set(DD_LOG2E), magic), n = v16_sub(shifted, magic);
-  v16 p = v16_scale_normal(v16_exp_part(x, n), n, shifted);
-  return v16_zero_lt(x, v16_set(DD_EXP_LOW), p);
-}
+ * underflow; a NaN stays one, with any bits, so that a sum shows whether there is one. p 2^n + 2^n rounds as
+ * (p + 1) 2^n does, because no result is subnormal, and n is what it is in v16_exp, because no x / ln 2 lies halfway
+ * between integers. No clamp: far below, the power of two is not one, but there the result is 0. */
 VI v16 v16_exp_low(v16 x) {
-  v16 p = v16_exp_low_any_nan(x);
-  return v16_select_nan(x, v16_nan(), p);
+  v16 magic = v16_set(DD_ROUND_BIASED);
+  v16 shifted = v16_fma(x, v16_set(DD_LOG2E), magic), n = v16_sub(shifted, magic);
+  return v16_scale_unless_lt(v16_exp_part(x, n), shifted, x, v16_set(DD_EXP_LOW));
 }
 
 /* GELU without exponential and division: gelu(x) = x/2 + |x|/2 erf(|x|/sqrt 2), and erf(|x|/sqrt 2) = 1 - r^3 with a

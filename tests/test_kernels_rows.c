@@ -1,4 +1,4 @@
-/* Kernels of one row (LayerNorm, softmax, cross-entropy) in every tier against `scalar`: see test_kernels.c. */
+/* Kernels of rows (LayerNorm, softmax, cross-entropy) in every tier against `scalar`: see test_kernels.c. */
 #include "kernels_common.h"
 #include <math.h>
 
@@ -96,46 +96,67 @@ void kernel_layernorm_dparam(void **state) {
 
 static const float scales[] = {1.f, 0.125f, 0.14433756f, 3.f};
 
+static dd_rows rows_of(const kcase *c) { return (dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}; }
+static int64_t length_of(const kcase *c, int64_t r) { return c->n + r * c->grow; }
+
+/* Rows of the case: mostly one, in every third up to seventeen, which is more than kernels take side by side; equal ones
+ * or the triangle of causal attention; zeros up to n_pad, and room behind them that is nobody's. Returns the elements
+ * from the first to the last. */
+static int64_t soft_rows(kcase *c, int64_t n, uint64_t *s) {
+  c->n = n;
+  c->rows = n <= SIZE_SMALL && (n + (int64_t)c->kind) % 3 == 0 ? 2 + rnd_below(s, 16) : 1;
+  c->grow = c->rows > 1 ? rnd_below(s, 3) : 0;
+  const int64_t gap = rnd(s) % 2 ? 5 : 0, beyond = rnd(s) % 3 ? rnd_below(s, 40) : 0;
+  while (c->rows > 1 && c->rows * (length_of(c, c->rows - 1) + beyond + gap) > SIZE_MAX_N) c->rows--;
+  c->n_pad = length_of(c, c->rows - 1) + beyond;
+  c->ld = c->n_pad + gap;
+  return (c->rows - 1) * c->ld + c->n_pad;
+}
+
 static void call_softmax(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->softmax(p[0], c->n, c->n_pad, c->f0, p[1], p[2]);
+  const dd_rows g = rows_of(c);
+  k->softmax(p[0], &g, c->n_pad, c->f0, p[1], p[2]);
 }
 static void call_softmax_again(const dd_kernels *k, void *const *p, const kcase *c) {
-  float max, inv_sum; /* of this tier's softmax, in a copy of the row */
+  float max[SIZE_SMALL], inv_sum[SIZE_SMALL]; /* of this tier's softmax, in a copy of the rows */
   static float copy[SIZE_MAX_N];
-  memcpy(copy, p[0], (size_t)c->n_pad * sizeof *copy);
-  k->softmax(copy, c->n, c->n_pad, c->f0, &max, &inv_sum);
-  k->softmax_again(p[0], c->n, c->n_pad, c->f0, max, inv_sum);
-  const int64_t at = first_difference(copy, p[0], c->n_pad, sizeof *copy, 0);
+  const dd_rows g = rows_of(c);
+  const int64_t count = (c->rows - 1) * c->ld + c->n_pad;
+  memcpy(copy, p[0], (size_t)count * sizeof *copy);
+  k->softmax(copy, &g, c->n_pad, c->f0, max, inv_sum);
+  k->softmax_again(p[0], &g, c->n_pad, c->f0, max, inv_sum);
+  const int64_t at = first_difference(copy, p[0], count, sizeof *copy, 0);
   if (at < 0) return;
   kcase_print(c, k, 0, 0);
   fail_msg("softmax_again is not softmax: [%lld] 0x%08x, not 0x%08x", (long long)at, bits_of(((float *)p[0])[at]),
            bits_of(copy[at]));
 }
 
-/* FILL_SPECIAL is here: finite scores with some -inf, as a masked row may hold; the largest score is finite. */
-static void scores(float *x, int64_t n, int64_t n_pad, fill kind, uint64_t *s) {
-  if (kind != FILL_SPECIAL) fill_floats(x, n_pad, kind, kind == FILL_NORMAL ? 5.f : 1.f, s);
+/* FILL_SPECIAL is here: finite scores with some -inf, as a masked row may hold, and in every eleventh row a NaN with any
+ * payload; the largest score is finite. */
+static void scores(float *x, int64_t n, fill kind, uint64_t *s) {
+  if (kind != FILL_SPECIAL) fill_floats(x, n, kind, kind == FILL_NORMAL ? 5.f : 1.f, s);
   else {
-    fill_floats(x, n_pad, FILL_NORMAL, 20.f, s);
+    fill_floats(x, n, FILL_NORMAL, 20.f, s);
     for (int64_t i = 1; i < n; i++)
       if (rnd(s) % 3 == 0) x[i] = -INFINITY;
+    if (n > 1 && rnd(s) % 11 == 0) x[1 + rnd_below(s, n - 1)] = float_of(0x7f800001u | (uint32_t)rnd(s) % 0x7fffffu);
   }
   for (int64_t i = 0; kind == FILL_ZERO && n % 2 && i < n; i++) /* the largest is a zero: of which sign? */
     if (x[i] > 0) x[i] = -x[i];
-  for (int64_t i = n; i < n_pad; i++) x[i] = NAN; /* what lies beyond n must not matter */
+}
+/* Rows of scores; what lies beyond a row must not matter, and what lies between rows must stay. */
+static void score_rows(const kcase *c, float *x, int64_t count, uint64_t *s) {
+  for (int64_t i = 0; i < count; i++) x[i] = i % c->ld < c->n_pad ? NAN : 77.f;
+  for (int64_t r = 0; r < c->rows; r++) scores(x + r * c->ld, length_of(c, r), c->kind, s);
 }
 static void softmax_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;
-  const int64_t n_pad = n + (int64_t)(rnd(&s) % 3 ? rnd(&s) % 40 : 0);
-  kcase c = {.kernel = "softmax",
-             .call = call_softmax,
-             .n = n,
-             .n_pad = n_pad,
-             .kind = kind,
-             .seed = seed,
-             .f0 = scales[rnd(&s) % 4],
-             .op = {OP("s", n_pad, input(0)), OP("max", 1, NULL), OP("inv_sum", 1, NULL)}};
-  scores(input(0), n, n_pad, kind, &s);
+  kcase c = {.kernel = "softmax", .call = call_softmax, .kind = kind, .seed = seed, .f0 = scales[rnd(&s) % 4]};
+  const int64_t count = soft_rows(&c, n, &s);
+  const operand ops[] = {OP("s", count, input(0)), OP("max", c.rows, NULL), OP("inv_sum", c.rows, NULL)};
+  memcpy(c.op, ops, sizeof ops);
+  score_rows(&c, input(0), count, &s);
   check_case(&c);
 }
 void kernel_softmax(void **state) {
@@ -145,16 +166,11 @@ void kernel_softmax(void **state) {
 
 static void softmax_again_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;
-  const int64_t n_pad = n + (int64_t)(rnd(&s) % 3 ? rnd(&s) % 40 : 0);
-  kcase c = {.kernel = "softmax_again",
-             .call = call_softmax_again,
-             .n = n,
-             .n_pad = n_pad,
-             .kind = kind,
-             .seed = seed,
-             .f0 = scales[rnd(&s) % 4],
-             .op = {OP("s", n_pad, input(0))}};
-  scores(input(0), n, n_pad, kind, &s);
+  kcase c = {
+      .kernel = "softmax_again", .call = call_softmax_again, .kind = kind, .seed = seed, .f0 = scales[rnd(&s) % 4]};
+  const int64_t count = soft_rows(&c, n, &s);
+  c.op[0] = (operand)OP("s", count, input(0));
+  score_rows(&c, input(0), count, &s);
   check_case(&c);
 }
 void kernel_softmax_again(void **state) {
@@ -163,27 +179,32 @@ void kernel_softmax_again(void **state) {
 }
 
 static void call_softmax_backward(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->softmax_backward(p[0], p[1], c->n, c->n_pad, c->f0);
+  const dd_rows g = rows_of(c);
+  k->softmax_backward(p[0], p[1], &g, c->n_pad, c->f0);
 }
 static void softmax_backward_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;
-  const int64_t n_pad = n + (int64_t)(rnd(&s) % 3 ? rnd(&s) % 40 : 0), whole = (n + 15) / 16 * 16;
-  const int64_t room = n_pad < whole ? n_pad : whole; /* of p, where it must not matter */
-  float max, inv_sum;
+  float max[SIZE_SMALL], inv_sum[SIZE_SMALL];
   kcase c = {.kernel = "softmax_backward",
              .call = call_softmax_backward,
-             .n = n,
-             .n_pad = n_pad,
              .kind = kind,
              .seed = seed,
              .f0 = scales[rnd(&s) % 4],
-             .any_nan = may_overflow(kind),
-             .op = {OP("dp", n_pad, input(0)), OP("p", room, input(1))}};
-  fill_floats(input(0), n, kind, 1.f, &s);
-  for (int64_t i = n; i < n_pad; i++) input(0)[i] = NAN;
-  fill_floats(input(1), n, kind, 1.f, &s);
-  if (n && seed & 256) dd_kernels_scalar.softmax(input(1), n, n, 1.f, &max, &inv_sum);
-  for (int64_t i = n; i < room; i++) input(1)[i] = (float)(i - n) - 7.f;
+             .any_nan = may_overflow(kind)};
+  const int64_t count = soft_rows(&c, n, &s), last = length_of(&c, c.rows - 1), whole = (last + 15) / 16 * 16;
+  /* p of the last row has room up to a whole vector or to n_pad, where it must not matter */
+  const operand ops[] = {OP("dp", count, input(0)),
+                         OP("p", (c.rows - 1) * c.ld + (c.n_pad < whole ? c.n_pad : whole), input(1))};
+  memcpy(c.op, ops, sizeof ops);
+  for (int64_t i = 0; i < count; i++) input(0)[i] = i % c.ld < c.n_pad ? NAN : 77.f, input(1)[i] = (float)(i % 97) - 7.f;
+  for (int64_t r = 0; r < c.rows; r++) {
+    fill_floats(input(0) + r * c.ld, length_of(&c, r), kind, 1.f, &s);
+    fill_floats(input(1) + r * c.ld, length_of(&c, r), kind, 1.f, &s);
+  }
+  if (n && seed & 256) {
+    const dd_rows g = rows_of(&c);
+    dd_kernels_scalar.softmax(input(1), &g, n, 1.f, max, inv_sum);
+  }
   check_case(&c);
 }
 void kernel_softmax_backward(void **state) {
@@ -194,36 +215,37 @@ void kernel_softmax_backward(void **state) {
 /* ---- cross-entropy ----------------------------------------------------------------------------------------- */
 
 static void call_xent(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->xent(p[0], c->n, c->target, c->f0, p[1], p[2]);
+  k->xent(p[0], c->rows, c->n, p[3], c->f0, p[1], p[2]);
 }
 static void xent_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;
-  const int64_t targets[] = {0, n - 1, rnd_below(&s, n)};
   const float gs[] = {1.f, 1.f / 2048, 0x1p-140f};
   for (int i = 0; i < 4; i++) { /* the last: g = 0, the logits must stay as they are */
-    kcase c = {.kernel = "xent",
-               .call = call_xent,
-               .n = n,
-               .kind = kind,
-               .seed = seed,
-               .target = targets[i % 3],
-               .f0 = i < 3 ? gs[i] : 0.f,
-               .op = {OP("l", n, input(0)), OP("max", 1, NULL), OP("sum", 1, NULL)}};
-    scores(input(0), n, n, kind, &s);
+    kcase c = {.kernel = "xent", .call = call_xent, .n = n, .kind = kind, .seed = seed, .f0 = i < 3 ? gs[i] : 0.f};
+    c.rows = (n + i + (int64_t)kind) % 3 ? 1 : 2 + rnd_below(&s, 16);
+    while (c.rows > 1 && c.rows * n > SIZE_MAX_N) c.rows--;
+    int32_t targets[18];
+    for (int r = 0; r < c.rows; r++)
+      targets[r] = (int32_t)((r + i) % 3 == 0 ? 0 : (r + i) % 3 == 1 ? n - 1 : rnd_below(&s, n));
+    const operand ops[] = {OP("l", c.rows * n, input(0)), OP("max", c.rows, NULL), OP("sum", c.rows, NULL),
+                           OP("targets", c.rows, targets)};
+    memcpy(c.op, ops, sizeof ops);
+    for (int64_t r = 0; r < c.rows; r++) scores(input(0) + r * n, n, kind, &s);
     check_case(&c);
     if (i < 3) continue;
-    float max, sum, max1, sum1;
+    float max[18], sum[18], max1[18], sum1[18];
     static float copy[SIZE_MAX_N];
     FOR_TIERS(k) {
-      memcpy(copy, input(0), (size_t)n * sizeof *copy);
-      k->xent(copy, n, 0, 0.f, &max, &sum);
-      const int64_t at = first_difference(input(0), copy, n, sizeof *copy, 0);
+      memcpy(copy, input(0), (size_t)(c.rows * n) * sizeof *copy);
+      k->xent(copy, c.rows, n, targets, 0.f, max, sum);
+      const int64_t at = first_difference(input(0), copy, c.rows * n, sizeof *copy, 0);
       if (at >= 0) fail_msg("tier %s, v %lld, g 0: logit %lld was changed", k->tier, (long long)n, (long long)at);
-      k->xent(copy, n, 0, 1.f, &max1, &sum1);
-      if (bits_of(max) != bits_of(max1) || bits_of(sum) != bits_of(sum1))
-        fail_msg("tier %s, v %lld, inputs %s, seed 0x%llx: the loss depends on g: max %08x %08x sum %08x %08x", k->tier,
-                 (long long)n, fill_names[kind], (unsigned long long)seed, bits_of(max), bits_of(max1), bits_of(sum),
-                 bits_of(sum1));
+      k->xent(copy, c.rows, n, targets, 1.f, max1, sum1);
+      for (int r = 0; r < c.rows; r++)
+        if (bits_of(max[r]) != bits_of(max1[r]) || bits_of(sum[r]) != bits_of(sum1[r]))
+          fail_msg("tier %s, v %lld, row %d, inputs %s, seed 0x%llx: the loss depends on g: max %08x %08x sum %08x %08x",
+                   k->tier, (long long)n, r, fill_names[kind], (unsigned long long)seed, bits_of(max[r]),
+                   bits_of(max1[r]), bits_of(sum[r]), bits_of(sum1[r]));
     }
   }
 }

@@ -93,14 +93,11 @@ void dd_attention_forward(dd_ctx *c, float *y, float *max, float *inv, const flo
     for (int64_t q0 = q_first; q0 < q_end; q0 += QB) {
       const int64_t nq = dd_min64(QB, q_end - q0), keys = q0 + nq;
       multiply(kn, nq, dd_round_up(keys, kn->nr), h.hs, h.q + q0 * h.ld, h.ld, kp, h.hs, score, h.tpad);
-      for (int64_t r = 0; r < nq; r++) {
-        const int64_t q = q0 + r, stat = bh * h.T + q;
-        float *row = score + r * h.tpad;
-        kn->softmax(row, q + 1, whole(keys), h.scale, max + stat, inv + stat);
-      }
+      const int64_t stat = bh * h.T + q0;
+      kn->softmax(score, &(dd_rows){nq, h.tpad, q0 + 1, 1, 0}, whole(keys), h.scale, max + stat, inv + stat);
       if (a->drop.threshold) {
         dd_drop d = a->drop;
-        d.c1 += (uint32_t)(bh * h.T + q0);
+        d.c1 += (uint32_t)stat;
         kn->dropout(score, score, &(dd_rows){nq, h.tpad, q0 + 1, 1, 1}, &d);
       }
       float *out = y + (bh / a->H * h.T + q0) * a->C + bh % a->H * h.hs;
@@ -137,17 +134,15 @@ void dd_attention_backward(dd_ctx *c, float *dqkv, const float *dy, const float 
       multiply(kn, nq, cols, h.hs, h.q + q0 * h.ld, h.ld, kt, h.hs, p, h.tpad);
       multiply(kn, nq, cols, h.hs, dyh + q0 * a->C, a->C, vt, h.hs, dp, h.tpad);
       const float *dropped = a->drop.threshold ? pd : p;
-      for (int64_t r = 0; r < nq; r++) {
-        const int64_t q = q0 + r, stat = bh * h.T + q;
-        kn->softmax_again(p + r * h.tpad, q + 1, whole(keys), h.scale, max[stat], inv[stat]);
-      }
+      const int64_t stat = bh * h.T + q0;
+      const dd_rows causal = {nq, h.tpad, q0 + 1, 1, 0};
+      kn->softmax_again(p, &causal, whole(keys), h.scale, max + stat, inv + stat);
       if (a->drop.threshold) {
         dd_drop d = a->drop;
-        d.c1 += (uint32_t)(bh * h.T + q0);
+        d.c1 += (uint32_t)stat;
         kn->dropout_pair(pd, p, dp, &(dd_rows){nq, h.tpad, q0 + 1, 1, 1}, &d);
       }
-      for (int64_t r = 0; r < nq; r++)
-        kn->softmax_backward(dp + r * h.tpad, p + r * h.tpad, q0 + r + 1, whole(end), h.scale);
+      kn->softmax_backward(dp, p, &causal, whole(end), h.scale);
       kn->pack_b(rows_dy, nq, h.hs, dyh + q0 * a->C, a->C, 1);
       multiply_transposed(kn, q0, nq, &h, dropped, rows_dy, dv); /* dV += P' dY */
       kn->pack_b(rows_q, nq, h.hs, h.q + q0 * h.ld, h.ld, 1);

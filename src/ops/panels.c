@@ -134,10 +134,12 @@ void dd_kv_attend(const dd_kernels *k, const dd_kv *c, int bf16, int64_t hs, int
   for (int64_t r0 = 0; r0 < m; r0 += DD_KV_QUERIES) {
     const int64_t rows = dd_min64(DD_KV_QUERIES, m - r0), keys = at + r0 + rows, ld = dd_round_up(keys, P);
     scores_of(k, c, bf16, hs, keys, rows, q + r0 * ldq, ldq, scores, ld);
+    float max[DD_KV_QUERIES], inv[DD_KV_QUERIES];
+    k->softmax(scores, &(dd_rows){rows, ld, at + r0 + 1, 1, 0}, dd_round_up(keys, 16), scale, max, inv);
     for (int64_t r = 0; r < rows; r++) {
       const int64_t seen = at + r0 + r + 1;
-      float *p = scores + r * ld, *to = y + (r0 + r) * ldy, max, inv;
-      k->softmax(p, seen, seen, scale, &max, &inv);
+      const float *p = scores + r * ld;
+      float *to = y + (r0 + r) * ldy;
       for (int64_t j = 0; j < hs; j += P) {
         const int64_t n = dd_min64(P, hs - j);
         if (bf16) k->gemv_bf16(to + j, ldy, 1, n, seen, p, 0, (const uint16_t *)c->values + 2 * j, ldv);

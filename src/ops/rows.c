@@ -106,11 +106,11 @@ void dd_embed_backward(dd_ctx *c, float *dwte, float *dwpe, const float *dx, con
 void dd_loss_rows(dd_ctx *c, double *loss, float *logits, const int32_t *targets, int64_t rows, int64_t V, float g) {
   dd_enter(c, DD_PHASE_LOSS);
   DD_FOR(c, i, chunks_of(rows)) {
-    for (int64_t r = i * DD_ROW_CHUNK; r < dd_min64((i + 1) * DD_ROW_CHUNK, rows); r++) {
-      float *l = logits + r * V, max, sum;
-      const double hit = (double)l[targets[r]];
-      c->k->xent(l, V, targets[r], g, &max, &sum);
-      loss[r] = dd_log((double)sum) + ((double)max - hit);
-    }
+    const int64_t first = i * DD_ROW_CHUNK, n = dd_min64(DD_ROW_CHUNK, rows - first);
+    float max[DD_ROW_CHUNK], sum[DD_ROW_CHUNK], *l = logits + first * V;
+    double *of = loss + first;
+    for (int64_t r = 0; r < n; r++) of[r] = (double)l[r * V + targets[first + r]];
+    c->k->xent(l, n, V, targets + first, g, max, sum);
+    for (int64_t r = 0; r < n; r++) of[r] = dd_log((double)sum[r]) + ((double)max[r] - of[r]);
   }
 }
