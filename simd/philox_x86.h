@@ -34,9 +34,9 @@ VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint3
 
 /* Not inlined, so that the keys stay in memory, where they are operands, and registers are the rounds'.
  *
- * Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. out has room for
- * four. */
-static __attribute__((noinline)) void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4],
+ * `count` blocks of 64 draws, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. All three go up to a multiple
+ * of PHILOX_SIDE. */
+static __attribute__((noinline)) void v16_philox(uint16_t *out, int count, const uint32_t *c0, const uint32_t *c1,
                                                  const philox *p) {
   const w8 m0 = w8_set(PHILOX_M0), m1 = w8_set(PHILOX_M1);
   for (int at = 0; at < count; at += PHILOX_SIDE) {

@@ -92,41 +92,41 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
   EACH(c, n, st(dst, v16_mul(ld(a, c, end), ld(b, c, end)), c, end););
 }
 
-/* Draws come in blocks of 64 columns; four blocks of any rows are drawn together, because their rounds overlap. FETCH
- * runs for each 16 columns before their draws: memory may come meanwhile. CODE sees the first of 16 columns: their draws
- * `draw`, their place `at`, and `left`, 16 or fewer where the row ends. Where they are 16, a loop of its own shows it
- * to compilers. */
-typedef struct block {
-  int64_t at, width;
-} block;
+/* Draws come in blocks of 64 columns; so many blocks of any rows are drawn together, because that costs less for each,
+ * and their rounds overlap. FETCH runs for each 16 columns before their draws: memory may come meanwhile. CODE sees the
+ * first of 16 columns: their draws `draw`, their place `at`, and `left`, 16 or fewer where the row ends. Where they are
+ * 16, a loop of its own shows it to compilers. */
+enum { DRAW_BLOCKS = 16 };
 #define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
-    _Alignas(64) uint16_t draws_[4 * 64];                                                                              \
-    uint32_t c0_[4] = {0}, c1_[4] = {0};                                                                               \
-    block block_[4];                                                                                                   \
-    int full_ = 0;                                                                                                     \
+    _Alignas(64) uint16_t draws_[DRAW_BLOCKS * 64];                                                                    \
+    uint32_t c0_[DRAW_BLOCKS] = {0}, c1_[DRAW_BLOCKS] = {0};                                                           \
     const dd_rows g_ = *(g);                                                                                           \
     const dd_drop d_ = *(d);                                                                                           \
     philox rounds_;                                                                                                    \
     v16_philox_begin(&rounds_, d_.c2, d_.c3, d_.key0, d_.key1);                                                        \
-    for (int64_t r_ = 0; r_ < g_.rows; r_++) {                                                                         \
-      const int64_t n_ = dd_row_length(&g_, r_);                                                                       \
-      for (int64_t col_ = 0; col_ < n_; col_ += 64) {                                                                  \
-        c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                             \
-        c1_[full_] = d_.c1 + (uint32_t)r_;                                                                             \
-        block_[full_].at = r_ * g_.ld + col_;                                                                          \
-        block_[full_].width = n_ - col_ < 64 ? n_ - col_ : 64;                                                         \
-        for (int64_t at = block_[full_].at, end_ = at + 64; at < end_; at += 16) { FETCH }                             \
-        if (++full_ < 4 && (r_ + 1 < g_.rows || col_ + 64 < n_)) continue;                                             \
-        v16_philox(draws_, full_, c0_, c1_, &rounds_);                                                                 \
-        for (int i_ = 0; i_ < full_; i_++) {                                                                           \
-          const uint16_t *draw = draws_ + 64 * i_;                                                                     \
-          int64_t at = block_[i_].at, left = 16;                                                                       \
-          for (const uint16_t *end_ = draw + (block_[i_].width & ~15); draw < end_; at += 16, draw += 16) { CODE }     \
-          left = block_[i_].width & 15;                                                                                \
-          if (left) { CODE }                                                                                           \
+    for (int64_t r_ = 0, col_ = 0; r_ < g_.rows;) {                                                                    \
+      int64_t row_ = r_, from_ = col_; /* of the first of these blocks */                                              \
+      int full_ = 0;                                                                                                   \
+      for (int64_t n_; r_ < g_.rows; r_++, col_ = 0) {                                                                 \
+        n_ = dd_row_length(&g_, r_);                                                                                   \
+        for (; col_ < n_ && full_ < DRAW_BLOCKS; col_ += 64, full_++) {                                                \
+          c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                           \
+          c1_[full_] = d_.c1 + (uint32_t)r_;                                                                           \
+          for (int64_t at = r_ * g_.ld + col_, end_ = at + 64; at < end_; at += 16) { FETCH }                          \
         }                                                                                                              \
-        full_ = 0;                                                                                                     \
+        if (col_ < n_) break;                                                                                          \
+      }                                                                                                                \
+      v16_philox(draws_, full_, c0_, c1_, &rounds_);                                                                   \
+      const uint16_t *draw = draws_;                                                                                   \
+      for (const uint16_t *all_ = draws_ + 64 * full_; draw < all_; row_++, from_ = 0) {                               \
+        const int64_t rest_ = dd_row_length(&g_, row_) - from_, width_ = rest_ < all_ - draw ? rest_ : all_ - draw;    \
+        const uint16_t *next_ = draw + ((width_ + 63) & ~(int64_t)63);                                                 \
+        int64_t at = row_ * g_.ld + from_, left = 16;                                                                  \
+        for (const uint16_t *end_ = draw + (width_ & ~(int64_t)15); draw < end_; at += 16, draw += 16) { CODE }        \
+        left = width_ & 15;                                                                                            \
+        if (left) { CODE }                                                                                             \
+        draw = next_;                                                                                                  \
       }                                                                                                                \
     }                                                                                                                  \
   } while (0)

@@ -120,8 +120,8 @@ typedef struct philox {
 VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint32_t k1) {
   *p = (philox){c2, c3, k0, k1};
 }
-/* Blocks of 64 draws, `count` <= 4 of them, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. */
-VI void v16_philox(uint16_t *out, int count, const uint32_t c0[4], const uint32_t c1[4], const philox *p) {
+/* `count` blocks of 64 draws, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. */
+VI void v16_philox(uint16_t *out, int count, const uint32_t *c0, const uint32_t *c1, const philox *p) {
   static const uint32_t iota[8] = {0, 1, 2, 3, 4, 5, 6, 7};
   for (int i = 0; i < count; i++, out += 64) {
     uint32x4_t x[2][4]; /* the halves of a block, side by side */
