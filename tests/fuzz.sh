@@ -1,7 +1,7 @@
 #!/bin/sh
 # Fuzz one target with libFuzzer, addresses and undefined behaviour checked:
 #   fuzz.sh TARGET SECONDS [CORPUS-DIRECTORY]
-# TARGET: X of tests/fuzz_X.c; all: each of them for SECONDS, DD_FUZZ_JOBS (two per processor) at a time.
+# TARGET: X of tests/fuzz_X.c; all: each of them for SECONDS, DD_FUZZ_JOBS (five for two processors) at a time.
 # Needs clang and the program's own requirements. Builds in a directory of its own, which is removed at the end unless
 # DD_FUZZ_BUILD names it. A crashing input is left in the current directory, named after its target. The last lines say
 # how many inputs were tried, and "N passed, M failed".
@@ -42,7 +42,7 @@ fuzz() { # fuzz TARGET: writes TARGET.log and, when nothing was found, the numbe
   sed -n 's/^stat::number_of_executed_units: *//p' "$build/$1.log" >"$build/$1.tried"
 }
 
-jobs=${DD_FUZZ_JOBS:-$((2 * $(nproc)))}
+jobs=${DD_FUZZ_JOBS:-$((5 * $(nproc) / 2))}
 running=0
 for t in $targets; do
   fuzz "$t" "${3:-}" &

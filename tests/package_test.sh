@@ -133,7 +133,7 @@ build_static() {
 check 'a static program is built' build_static
 static 'the static program' "$work/static/src/dd-cpu"
 if command -v musl-gcc >/dev/null && command -v cmake >/dev/null; then
-  check 'a static program with musl is built' "$source/.packaging/build-musl" "$work/musl"
+  check 'a static program with musl is built' "$source/.packaging/build-musl" "$work/musl" --optimization=1
   static 'the program with musl' "$work/musl/dd-cpu"
 else echo 'skipped: musl (musl-tools or cmake is not installed)'; fi
 done_with
