@@ -5,7 +5,7 @@
  * 16 outputs keeps R x U accumulators in named variables (arrays make compilers spill them). One row is the case that
  * counts: it runs at the speed of memory, and prefetches the stream of weights a little ahead; with more rows each
  * weight is used R times from registers. The tier says how large a tile its registers hold (GEMV_ROWS x GEMV_UNITS, or
- * four units in all). */
+ * four units in all; GEMV_ROWS_BF16 where that is fewer). */
 #ifndef DD_GEMV_H
 #define DD_GEMV_H
 #include "simd.h"
@@ -17,8 +17,11 @@ typedef struct gemv_args { /* of one tile: as in simd.h */
   const float *xscale, *wscale;
   const char *next; /* prefetch from here, moving by next_step for each row of weights */
   int64_t next_step;
+  int on; /* sums go on from what is in out */
 } gemv_args;
 
+/* k of many rows at a time: what several passes read of the weights then stays in the second cache. */
+enum { GEMV_KC = 384 };
 enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB with int8; f32 is indifferent */
 
 #define GEMV_U1(M, r) M(r, 0)
@@ -60,6 +63,10 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB 
 /* f32 */
 #define F32_ZERO(r, u) v16 s##r##u = v16_set(0.f);
 #define F32_ZEROS(r, U) U(F32_ZERO, r)
+#define F32_BEFORE(r, u) s##r##u = ld(g->out + r * g->ldo, 16 * u, g->n);
+#define F32_BEFORES(r, U) U(F32_BEFORE, r)
+#define F32_BEGIN_one(R, U) R(F32_ZEROS, U)
+#define F32_BEGIN_many(R, U) R(F32_ZEROS, U) if (g->on) { R(F32_BEFORES, U) }
 #define F32_LOAD(r, u) const v16 w##u = v16_load(w + 16 * u);
 #define F32_LOAD_FMA(r, u) s##r##u = v16_fma(xk, v16_load(w + 16 * u), s##r##u);
 #define F32_STORE(r, u) st(g->out + r * g->ldo, s##r##u, 16 * u, g->n);
@@ -69,7 +76,7 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB 
     const float *x = g->x, *w = g->w;                                                                                  \
     const char *next = g->next;                                                                                        \
     const int64_t ldx = g->ldx, ldw = g->ldw, next_step = g->next_step;                                                \
-    R(F32_ZEROS, U)                                                                                                    \
+    F32_BEGIN_##rows(R, U)                                                                                             \
     for (int64_t k = 0; k < g->kk; k++, w += ldw) {                                                                    \
       GEMV_PREFETCH_##rows(w, 64 * units);                                                                             \
       F32_STEP_##rows(R, U, F32_LOAD)                                                                                  \
@@ -90,7 +97,7 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB 
     const char *next = g->next;                                                                                        \
     const int64_t ldx = g->ldx, ldw = g->ldw, next_step = g->next_step;                                                \
     int64_t k = 0;                                                                                                     \
-    R(F32_ZEROS, U)                                                                                                    \
+    F32_BEGIN_##rows(R, U)                                                                                             \
     for (; k + 1 < g->kk; k++, w += ldw) {                                                                             \
       GEMV_PREFETCH_##rows(w, 64 * units);                                                                             \
       F32_STEP_##rows(R, U, BF16_EVEN)                                                                                 \
@@ -166,6 +173,9 @@ enum { GEMV_AHEAD = 8192 }; /* bytes; 2 KiB is a fifth slower with bf16, 16 KiB 
 #define GEMV_MORE_NAMES(kind)
 #endif
 typedef void gemv_tile(const gemv_args *);
+#ifndef GEMV_ROWS_BF16
+#define GEMV_ROWS_BF16 GEMV_ROWS
+#endif
 #define GEMV_TILES(TILE, kind)                                                                                         \
   GEMV_UNITS_OF(TILE, kind, 1, GEMV_R1, one) GEMV_UNITS_OF(TILE, kind, 2, GEMV_R2, many)                               \
   GEMV_UNITS_OF(TILE, kind, 3, GEMV_R3, many) GEMV_UNITS_OF(TILE, kind, 4, GEMV_R4, many) GEMV_MORE(TILE, kind)        \
@@ -175,48 +185,56 @@ GEMV_TILES(F32_TILE, f32)
 GEMV_TILES(BF16_TILE, bf16)
 GEMV_TILES(I8_TILE, i8)
 
-/* Cut m rows x n outputs into tiles. x_size, unit_size: bytes of an element of x and of 16 outputs in a row of w. */
-VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], const gemv_args *all, int64_t m, size_t x_size,
-                 size_t unit_size, size_t w_size, int64_t w_rows) {
+/* Cut m rows x n outputs into tiles. x_size, unit_size: bytes of an element of x and of 16 outputs in a row of w, which
+ * has `pair` k; most_k: k at a time. */
+VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_t most_k, const gemv_args *all, int64_t m,
+                 size_t x_size, size_t unit_size, size_t w_size, int64_t pair) {
   const int64_t units = (all->n + 15) / 16, row = all->ldw * (int64_t)w_size;
-  const int64_t passes = (m + GEMV_ROWS - 1) / GEMV_ROWS * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
-  const char *next = (const char *)all->w + (passes > 1 ? row * w_rows : GEMV_AHEAD);
-  for (int64_t r = 0, rows; r < m; r += rows) {
-    rows = m - r < GEMV_ROWS ? m - r : GEMV_ROWS;
-    const int64_t most = rows * GEMV_UNITS < 4 ? 4 / rows : GEMV_UNITS; /* few rows: more units, for enough chains */
-    for (int64_t u = 0, some; u < units; u += some) {
-      some = units - u < most ? units - u : most;
-      gemv_args g = *all;
-      g.out += r * g.ldo + 16 * u;
-      g.n -= 16 * u;
-      g.x = (const char *)g.x + (size_t)(r * g.ldx) * x_size;
-      g.w = (const char *)g.w + (size_t)u * unit_size;
-      if (g.xscale) g.xscale += r, g.wscale += 16 * u;
-      g.next = next;
-      g.next_step = row / passes;
-      next += row * w_rows / passes;
-      tiles[rows - 1][some - 1](&g);
+  const int64_t parts = (m + most_rows - 1) / most_rows; /* equal ones: ten rows are five and five */
+  const int64_t passes = parts * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
+  const char *next = (const char *)all->w + (passes > 1 ? row * (all->kk / pair) : GEMV_AHEAD);
+  for (int64_t k0 = 0, k1; k0 == 0 || k0 < all->kk; k0 = k1) {
+    k1 = m > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
+    for (int64_t r = 0, rows, left = parts; r < m; r += rows, left--) {
+      rows = (m - r + left - 1) / left;
+      const int64_t most = rows * GEMV_UNITS < 4 ? 4 / rows : GEMV_UNITS; /* few rows: more units, for enough chains */
+      for (int64_t u = 0, some; u < units; u += some) {
+        some = units - u < most ? units - u : most;
+        gemv_args g = *all;
+        g.out += r * g.ldo + 16 * u;
+        g.n -= 16 * u;
+        g.kk = k1 - k0;
+        g.on = k0 > 0;
+        g.x = (const char *)g.x + (size_t)(r * g.ldx + k0) * x_size;
+        g.w = (const char *)g.w + (size_t)u * unit_size + k0 / pair * row;
+        if (g.xscale) g.xscale += r, g.wscale += 16 * u;
+        g.next = next;
+        g.next_step = row / passes;
+        next += row * (g.kk / pair) / passes;
+        tiles[rows - 1][some - 1](&g);
+      }
     }
+    if (!all->kk) return;
   }
 }
 
 static void k_gemv_f32(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,
                        const float *w, int64_t ldw) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw};
-  gemv_run(f32_tiles, &g, m, sizeof *x, 64, sizeof *w, kk);
+  gemv_run(f32_tiles, GEMV_ROWS, GEMV_KC, &g, m, sizeof *x, 64, sizeof *w, 1);
 }
 
 static void k_gemv_bf16(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,
                         const uint16_t *w, int64_t ldw) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw};
-  gemv_run(bf16_tiles, &g, m, sizeof *x, 64, sizeof *w, kk / 2);
+  gemv_run(bf16_tiles, GEMV_ROWS_BF16, GEMV_KC, &g, m, sizeof *x, 64, sizeof *w, 2);
 }
 
 static void k_gemv_i8(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const int16_t *x, int64_t ldx,
                       const float *xscale, const int8_t *w, int64_t ldw, const float *wscale) {
   const gemv_args g = {.out = out, .ldo = ldo, .n = n, .kk = kk, .x = x, .ldx = ldx, .w = w, .ldw = ldw,
                        .xscale = xscale, .wscale = wscale};
-  gemv_run(i8_tiles, &g, m, sizeof *x, 32, sizeof *w, kk / 2);
+  gemv_run(i8_tiles, GEMV_ROWS, kk, &g, m, sizeof *x, 32, sizeof *w, 2); /* tiles cut k themselves */
 }
 
 static float k_quantize(int16_t *q, const float *x, int64_t n) {

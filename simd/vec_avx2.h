@@ -178,7 +178,8 @@ VI void v16_store_i16(int16_t *p, v16 x) {
   const __m256i both = _mm256_packs_epi32(_mm256_cvtps_epi32(x.a), _mm256_cvtps_epi32(x.b));
   _mm256_storeu_si256((__m256i *)(void *)p, _mm256_permute4x64_epi64(both, 0xd8));
 }
-#define GEMV_ROWS 4
+#define GEMV_ROWS 6
+#define GEMV_ROWS_BF16 5 /* six do not fit into registers */
 #define GEMV_UNITS 1
 
 /* The matrix tile: MR x (two vectors of TW). */

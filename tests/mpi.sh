@@ -91,7 +91,7 @@ is 'a diverging run ends alike' "$(sed 's/ --out.*//; s/bad2*/DIR/g' bad.err | g
 
 # ---- what ends a job ----
 # A run that lasts until something happens to it, and would end with the fingerprint of `long`.
-long=(--gradient-accumulation-steps 4 --max-iters 3000 --eval-iters 1 --eval-interval 1000 --checkpoint-interval 20 -t 1)
+long=(--gradient-accumulation-steps 4 --max-iters 1500 --eval-iters 1 --eval-interval 1000 --checkpoint-interval 20 -t 1)
 want=$(alone long "${long[@]}")
 # shellcheck disable=SC2016
 save_pid='echo $$ >pid.${OMPI_COMM_WORLD_RANK:-$PMI_RANK}; exec "$@"'

@@ -99,12 +99,16 @@ static const float scales[] = {1.f, 0.125f, 0.14433756f, 3.f};
 static dd_rows rows_of(const kcase *c) { return (dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}; }
 static int64_t length_of(const kcase *c, int64_t r) { return c->n + r * c->grow; }
 
-/* Rows of the case: mostly one, in every third up to seventeen, which is more than kernels take side by side; equal ones
- * or the triangle of causal attention; zeros up to n_pad, and room behind them that is nobody's. Returns the elements
- * from the first to the last. */
+/* One row, or up to seventeen, which is more than kernels take side by side: every third case of short rows and some of
+ * longer ones. */
+static int64_t some_rows(int64_t n, int64_t which, uint64_t *s) {
+  return n > SIZE_SMALL || (n + which) % (n < 100 ? 3 : 11) ? 1 : 2 + rnd_below(s, 16);
+}
+/* Rows of the case: equal ones or the triangle of causal attention; zeros up to n_pad, and room behind them that is
+ * nobody's. Returns the elements from the first to the last. */
 static int64_t soft_rows(kcase *c, int64_t n, uint64_t *s) {
   c->n = n;
-  c->rows = n <= SIZE_SMALL && (n + (int64_t)c->kind) % 3 == 0 ? 2 + rnd_below(s, 16) : 1;
+  c->rows = some_rows(n, (int64_t)c->kind, s);
   c->grow = c->rows > 1 ? rnd_below(s, 3) : 0;
   const int64_t gap = rnd(s) % 2 ? 5 : 0, beyond = rnd(s) % 3 ? rnd_below(s, 40) : 0;
   while (c->rows > 1 && c->rows * (length_of(c, c->rows - 1) + beyond + gap) > SIZE_MAX_N) c->rows--;
@@ -222,7 +226,7 @@ static void xent_case(int64_t n, fill kind, uint64_t seed) {
   const float gs[] = {1.f, 1.f / 2048, 0x1p-140f};
   for (int i = 0; i < 4; i++) { /* the last: g = 0, the logits must stay as they are */
     kcase c = {.kernel = "xent", .call = call_xent, .n = n, .kind = kind, .seed = seed, .f0 = i < 3 ? gs[i] : 0.f};
-    c.rows = (n + i + (int64_t)kind) % 3 ? 1 : 2 + rnd_below(&s, 16);
+    c.rows = some_rows(n, i + (int64_t)kind, &s);
     while (c.rows > 1 && c.rows * n > SIZE_MAX_N) c.rows--;
     int32_t targets[18];
     for (int r = 0; r < c.rows; r++)
