@@ -2,8 +2,7 @@
  * high word without shuffles; what is above the low word of a lane never matters. The including tier defines w8_add,
  * w8_xor, w8_high (high words to low), w8_times (product of low words), w8_set (a word in all lanes), w8_iota (0 to 7),
  * w8_store (the low words of eight lanes, in order), w8_here (a value that compilers have to compute where it stands,
- * where that helps) and PHILOX_SIDE, how many blocks fit into registers side by side: one alone is a few chains of ten
- * rounds, each waiting for the one before.
+ * where that helps) and, where registers hold several blocks side by side, PHILOX_SIDE, how many.
  *
  * Within a block only word 0 of the counter differs from lane to lane. So of the first two rounds half is the same in
  * all lanes, and of that a row's number (word 1) meets one product only. */
@@ -32,36 +31,44 @@ VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint3
   }
 }
 
+/* A block of 64 draws: columns 64*c0.. of row c1, then eight rounds r, then the draws. */
+VI void philox_start(w8 x[4], uint32_t c0, uint32_t c1, const philox *p, w8 m0, w8 m1) {
+  const w8 a = w8_times(w8_add(w8_set(8 * c0), w8_iota()), m0);
+  const w8 b = w8_times(w8_xor(w8_high(a), p->first), m1);
+  const uint64_t same = (uint64_t)PHILOX_M0 * (p->row ^ c1);
+  x[0] = w8_xor(w8_high(b), p->second);
+  x[1] = b;
+  x[2] = w8_xor(a, w8_set((uint32_t)(same >> 32) ^ p->k1_second));
+  x[3] = w8_set((uint32_t)same);
+}
+VI void philox_round(w8 x[4], const philox *p, int r, w8 m0, w8 m1) {
+  const w8 a = w8_times(x[0], m0), b = w8_times(x[2], m1);
+  /* Words 1 and 3 are there early; left alone, compilers make their keys wait for the products. */
+  x[0] = w8_xor(w8_high(b), w8_here(w8_xor(x[1], p->k0[r])));
+  x[2] = w8_xor(w8_high(a), w8_here(w8_xor(x[3], p->k1[r])));
+  x[1] = b;
+  x[3] = a;
+}
+VI void philox_end(uint16_t *out, const w8 x[4]) {
+  for (int w = 0; w < 4; w++) w8_store(out + 16 * w, x[w]);
+}
+
+#ifdef PHILOX_SIDE
 /* Not inlined, so that the keys stay in memory, where they are operands, and registers are the rounds'.
  *
- * `count` blocks of 64 draws, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. All three go up to a multiple
- * of PHILOX_SIDE. */
+ * `count` blocks, block i at out + 64*i, of columns 64*c0[i].. of row c1[i]. All three go up to a multiple of
+ * PHILOX_SIDE. */
 static __attribute__((noinline)) void v16_philox(uint16_t *out, int count, const uint32_t *c0, const uint32_t *c1,
                                                  const philox *p) {
   const w8 m0 = w8_set(PHILOX_M0), m1 = w8_set(PHILOX_M1);
   for (int at = 0; at < count; at += PHILOX_SIDE) {
     w8 x[PHILOX_SIDE][4];
-    for (int i = 0; i < PHILOX_SIDE; i++) {
-      const w8 a = w8_times(w8_add(w8_set(8 * c0[at + i]), w8_iota()), m0);
-      const w8 b = w8_times(w8_xor(w8_high(a), p->first), m1);
-      const uint64_t same = (uint64_t)PHILOX_M0 * (p->row ^ c1[at + i]);
-      x[i][0] = w8_xor(w8_high(b), p->second);
-      x[i][1] = b;
-      x[i][2] = w8_xor(a, w8_set((uint32_t)(same >> 32) ^ p->k1_second));
-      x[i][3] = w8_set((uint32_t)same);
-    }
+    for (int i = 0; i < PHILOX_SIDE; i++) philox_start(x[i], c0[at + i], c1[at + i], p, m0, m1);
     for (int r = 0; r < 8; r += 2) /* two rounds at a time: words change places without moves */
       for (int twice = r; twice < r + 2; twice++)
-        for (int i = 0; i < PHILOX_SIDE; i++) {
-          const w8 a = w8_times(x[i][0], m0), b = w8_times(x[i][2], m1);
-          /* Words 1 and 3 are there early; left alone, compilers make their keys wait for the products. */
-          x[i][0] = w8_xor(w8_high(b), w8_here(w8_xor(x[i][1], p->k0[twice])));
-          x[i][2] = w8_xor(w8_high(a), w8_here(w8_xor(x[i][3], p->k1[twice])));
-          x[i][1] = b;
-          x[i][3] = a;
-        }
-    for (int i = 0; i < PHILOX_SIDE; i++)
-      for (int w = 0; w < 4; w++) w8_store(out + 64 * (at + i) + 16 * w, x[i][w]);
+        for (int i = 0; i < PHILOX_SIDE; i++) philox_round(x[i], p, twice, m0, m1);
+    for (int i = 0; i < PHILOX_SIDE; i++) philox_end(out + 64 * (at + i), x[i]);
   }
 }
+#endif
 #endif

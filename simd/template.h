@@ -1,7 +1,7 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
  * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_unless_lt, v16_sum and v16_hmax (fold 16 ->
- * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox with v16_philox_begin and v16_philox, v16_first(x, n, y):
+ * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox as draws.h wants it, v16_first(x, n, y):
  * lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
@@ -92,44 +92,7 @@ static void k_mul(float *dst, const float *a, const float *b, int64_t n) {
   EACH(c, n, st(dst, v16_mul(ld(a, c, end), ld(b, c, end)), c, end););
 }
 
-/* Draws come in blocks of 64 columns; so many blocks of any rows are drawn together, because that costs less for each,
- * and their rounds overlap. FETCH runs for each 16 columns before their draws: memory may come meanwhile. CODE sees the
- * first of 16 columns: their draws `draw`, their place `at`, and `left`, 16 or fewer where the row ends. Where they are
- * 16, a loop of its own shows it to compilers. */
-enum { DRAW_BLOCKS = 16 };
-#define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
-  do {                                                                                                                 \
-    _Alignas(64) uint16_t draws_[DRAW_BLOCKS * 64];                                                                    \
-    uint32_t c0_[DRAW_BLOCKS] = {0}, c1_[DRAW_BLOCKS] = {0};                                                           \
-    const dd_rows g_ = *(g);                                                                                           \
-    const dd_drop d_ = *(d);                                                                                           \
-    philox rounds_;                                                                                                    \
-    v16_philox_begin(&rounds_, d_.c2, d_.c3, d_.key0, d_.key1);                                                        \
-    for (int64_t r_ = 0, col_ = 0; r_ < g_.rows;) {                                                                    \
-      int64_t row_ = r_, from_ = col_; /* of the first of these blocks */                                              \
-      int full_ = 0;                                                                                                   \
-      for (int64_t n_; r_ < g_.rows; r_++, col_ = 0) {                                                                 \
-        n_ = dd_row_length(&g_, r_);                                                                                   \
-        for (; col_ < n_ && full_ < DRAW_BLOCKS; col_ += 64, full_++) {                                                \
-          c0_[full_] = d_.col0 / 64 + (uint32_t)(col_ / 64);                                                           \
-          c1_[full_] = d_.c1 + (uint32_t)r_;                                                                           \
-          for (int64_t at = r_ * g_.ld + col_, end_ = at + 64; at < end_; at += 16) { FETCH }                          \
-        }                                                                                                              \
-        if (col_ < n_) break;                                                                                          \
-      }                                                                                                                \
-      v16_philox(draws_, full_, c0_, c1_, &rounds_);                                                                   \
-      const uint16_t *draw = draws_;                                                                                   \
-      for (const uint16_t *all_ = draws_ + 64 * full_; draw < all_; row_++, from_ = 0) {                               \
-        const int64_t rest_ = dd_row_length(&g_, row_) - from_, width_ = rest_ < all_ - draw ? rest_ : all_ - draw;    \
-        const uint16_t *next_ = draw + ((width_ + 63) & ~(int64_t)63);                                                 \
-        int64_t at = row_ * g_.ld + from_, left = 16;                                                                  \
-        for (const uint16_t *end_ = draw + (width_ & ~(int64_t)15); draw < end_; at += 16, draw += 16) { CODE }        \
-        left = width_ & 15;                                                                                            \
-        if (left) { CODE }                                                                                             \
-        draw = next_;                                                                                                  \
-      }                                                                                                                \
-    }                                                                                                                  \
-  } while (0)
+#include "draws.h"
 
 static void k_dropout(float *dst, const float *src, const dd_rows *g, const dd_drop *d) {
   v16 scale = v16_set(d->scale);

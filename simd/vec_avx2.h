@@ -141,7 +141,6 @@ VI w8 w8_here(w8 x) {
   __asm__("" : "+x"(x.even), "+x"(x.odd));
   return x;
 }
-#define PHILOX_SIDE 1 /* its two halves are chains of their own, and with the constants fill 16 registers */
 #include "philox_x86.h"
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */
