@@ -22,8 +22,8 @@ OURS(plain_gelu_slope) { f->l->gelu_slope(ROW(1), ROW(2), ROW(0), N); }
 OURS(mul) { f->k->mul(ROW(2), ROW(0), ROW(1), N); }
 OURS(add) { f->k->add(ROW(2), ROW(0), ROW(1), N); }
 
-/* Rows of dropout, of attention and of logits come in blocks, as the operations have them. */
-enum { DROP_ROWS = 48, SOFT_ROWS = 48, XENT_ROWS = 64 };
+/* Rows come in blocks, as the operations have them. */
+enum { DROP_ROWS = 48, SOFT_ROWS = 48, XENT_ROWS = 64, NORM_ROWS = 8 };
 #define EACH_ROW for (const int64_t end = row + f->unit; row < end; row++)
 static dd_drop drop_of(const dd_field *f, int64_t row) {
   dd_drop d = f->drop;
@@ -71,11 +71,17 @@ OURS(draws) {
   f->k->draws((uint16_t *)(void *)ROW(0), N, &d);
 }
 
-OURS(layernorm) { f->k->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
-OURS(plain_layernorm) { f->l->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
-OURS(layernorm_backward) { f->k->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, 0.f, 1.f, N); }
-OURS(plain_layernorm_backward) { f->l->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, 0.f, 1.f, N); }
-OURS(layernorm_dparam) { f->k->layernorm_dparam(f->dw, f->db, ROW(1), ROW(0), 0.f, 1.f, N); }
+OURS(layernorm) { f->k->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, NORM_ROWS, N); }
+OURS(plain_layernorm) { EACH_ROW f->l->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
+/* mean 0 and rstd 1 */
+static const float norm_mean[NORM_ROWS], norm_rstd[NORM_ROWS] = {1, 1, 1, 1, 1, 1, 1, 1};
+OURS(layernorm_backward) {
+  f->k->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, norm_mean, norm_rstd, NORM_ROWS, N);
+}
+OURS(plain_layernorm_backward) { EACH_ROW f->l->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, 0.f, 1.f, N); }
+OURS(layernorm_dparam) {
+  f->k->layernorm_dparam(f->dw, f->db, ROW(1), ROW(0), norm_mean, norm_rstd, NORM_ROWS, N);
+}
 
 OURS(softmax) {
   const dd_rows g = block_of(f);
@@ -123,9 +129,10 @@ static const dd_case cases[] = {
     {"dropout_add", DD_COLS_C, 3, DROP_ROWS, 3, DD_FLOW_COPY, dropout_add, plain_dropout_add, -1},
     {"dropout_pair", DD_COLS_T, 3, DROP_ROWS, 4, DD_FLOW_COPY, dropout_pair, plain_dropout_pair, -1},
     {"draws", DD_COLS_C, 1, 1, 0.5, DD_FLOW_UPDATE, draws, NULL, -1},
-    {"layernorm", DD_COLS_C, 2, 1, 2, DD_FLOW_COPY, layernorm, plain_layernorm, DD_DNNL_LAYERNORM},
-    {"layernorm_backward", DD_COLS_C, 3, 1, 4, DD_FLOW_UPDATE, layernorm_backward, plain_layernorm_backward, -1},
-    {"layernorm_dparam", DD_COLS_C, 2, 1, 2, DD_FLOW_READ, layernorm_dparam, NULL, -1},
+    {"layernorm", DD_COLS_C, 2, NORM_ROWS, 2, DD_FLOW_COPY, layernorm, plain_layernorm, DD_DNNL_LAYERNORM},
+    {"layernorm_backward", DD_COLS_C, 3, NORM_ROWS, 4, DD_FLOW_UPDATE, layernorm_backward, plain_layernorm_backward,
+     -1},
+    {"layernorm_dparam", DD_COLS_C, 2, NORM_ROWS, 2, DD_FLOW_READ, layernorm_dparam, NULL, -1},
     {"softmax", DD_COLS_T, 1, SOFT_ROWS, 2, DD_FLOW_UPDATE, softmax, plain_softmax, DD_DNNL_SOFTMAX},
     {"softmax_again", DD_COLS_T, 1, SOFT_ROWS, 2, DD_FLOW_UPDATE, softmax_again, NULL, -1},
     {"softmax_backward", DD_COLS_T, 2, SOFT_ROWS, 3, DD_FLOW_UPDATE, softmax_backward, plain_softmax_backward, -1},

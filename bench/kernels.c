@@ -50,7 +50,8 @@ static void fill_row(const measured *m, int64_t row) {
   for (int i = 0; i < 4; i++) {
     float *x = f->a[i] ? f->a[i] + row * f->cols : NULL;
     for (int64_t j = 0; x && j < f->cols; j++)
-      x[j] = i == 1 && m->k->columns == DD_COLS_T ? f->w[j] : i < 2 ? (float)((row * 7 + j * 3) % 31 - 15) * 0.06f : (float)((row + j) % 5 + 1) * 0.1f;
+      if (i == 1 && m->k->columns == DD_COLS_T) x[j] = f->w[j];
+      else x[j] = i < 2 ? (float)((row * 7 + j * 3) % 31 - 15) * 0.06f : (float)((row + j) % 5 + 1) * 0.1f;
   }
   f->mean[row] = f->rstd[row] = 0;
 }

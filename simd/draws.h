@@ -1,4 +1,6 @@
-/* Loops over elements and their draws, in any tier that provides philox. Included by template.h.
+/* Loops over elements and their draws, in any tier that provides philox with v16_philox_begin (keys and what blocks
+ * share) and either DRAWS_BETWEEN_ROUNDS with w8 and philox_start, philox_round and philox_end of one block, or
+ * v16_philox for many, PHILOX_SIDE side by side. Included by template.h.
  *
  *   FOR_DRAWS(g, d, FETCH, CODE)
  *
@@ -9,10 +11,10 @@
 #define DD_DRAWS_H
 #include "simd.h"
 
-#ifndef PHILOX_SIDE
+#ifdef DRAWS_BETWEEN_ROUNDS
 /* One block is two chains of ten rounds, each round waiting for the one before, and a second block beside it would not
- * fit into registers: what becomes of the draws of the block before goes between the rounds, a quarter after two of them
- * each. A fifth to a quarter faster than one after the other. */
+ * fit into registers: what becomes of the draws of the block before goes between the rounds, a quarter after each two.
+ * A fifth to a quarter faster than one after the other. */
 #define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[2][64]; /* of a block and of the one before */                                        \
@@ -54,8 +56,9 @@
     }                                                                                                                  \
   } while (0)
 #else
-/* Several blocks side by side fill a processor by themselves: so many of any rows are drawn, then used. */
+/* So many blocks of any rows are drawn, then used. */
 enum { DRAWS_AT_ONCE = 16 };
+_Static_assert(DRAWS_AT_ONCE % PHILOX_SIDE == 0, "v16_philox writes whole groups of blocks");
 #define FOR_DRAWS(g, d, FETCH, CODE)                                                                                   \
   do {                                                                                                                 \
     _Alignas(64) uint16_t draws_[DRAWS_AT_ONCE * 64];                                                                  \

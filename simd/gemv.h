@@ -176,6 +176,9 @@ typedef void gemv_tile(const gemv_args *);
 #ifndef GEMV_ROWS_BF16
 #define GEMV_ROWS_BF16 GEMV_ROWS
 #endif
+/* Tiles of one row do not go on; equal parts of more rows have more. */
+_Static_assert(GEMV_ROWS >= 3 && GEMV_ROWS_BF16 >= 3, "more than one row is never cut into parts of one");
+_Static_assert(GEMV_KC % 2 == 0, "pairs of bfloat16 stay together");
 #define GEMV_TILES(TILE, kind)                                                                                         \
   GEMV_UNITS_OF(TILE, kind, 1, GEMV_R1, one) GEMV_UNITS_OF(TILE, kind, 2, GEMV_R2, many)                               \
   GEMV_UNITS_OF(TILE, kind, 3, GEMV_R3, many) GEMV_UNITS_OF(TILE, kind, 4, GEMV_R4, many) GEMV_MORE(TILE, kind)        \
@@ -185,16 +188,16 @@ GEMV_TILES(F32_TILE, f32)
 GEMV_TILES(BF16_TILE, bf16)
 GEMV_TILES(I8_TILE, i8)
 
-/* Cut m rows x n outputs into tiles. x_size, unit_size: bytes of an element of x and of 16 outputs in a row of w, which
- * has `pair` k; most_k: k at a time. */
-VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_t most_k, const gemv_args *all, int64_t m,
-                 size_t x_size, size_t unit_size, size_t w_size, int64_t pair) {
+/* Cut m rows x n outputs into tiles. x_size, unit_size: bytes of an element of x and of 16 outputs in a row of w, each
+ * of which holds `pair` k; most_k: k at a time, where several passes read them. */
+VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_t most_k, const gemv_args *all,
+                 int64_t m, size_t x_size, size_t unit_size, size_t w_size, int64_t pair) {
   const int64_t units = (all->n + 15) / 16, row = all->ldw * (int64_t)w_size;
   const int64_t parts = (m + most_rows - 1) / most_rows; /* equal ones: ten rows are five and five */
   const int64_t passes = parts * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
   const char *next = (const char *)all->w + (passes > 1 ? row * (all->kk / pair) : GEMV_AHEAD);
   for (int64_t k0 = 0, k1; k0 == 0 || k0 < all->kk; k0 = k1) {
-    k1 = m > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
+    k1 = m > 1 && passes > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
     for (int64_t r = 0, rows, left = parts; r < m; r += rows, left--) {
       rows = (m - r + left - 1) / left;
       const int64_t most = rows * GEMV_UNITS < 4 ? 4 / rows : GEMV_UNITS; /* few rows: more units, for enough chains */

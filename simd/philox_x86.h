@@ -31,7 +31,7 @@ VI void v16_philox_begin(philox *p, uint32_t c2, uint32_t c3, uint32_t k0, uint3
   }
 }
 
-/* A block of 64 draws: columns 64*c0.. of row c1, then eight rounds r, then the draws. */
+/* A block, columns 64*c0.. of row c1: its first two rounds. */
 VI void philox_start(w8 x[4], uint32_t c0, uint32_t c1, const philox *p, w8 m0, w8 m1) {
   const w8 a = w8_times(w8_add(w8_set(8 * c0), w8_iota()), m0);
   const w8 b = w8_times(w8_xor(w8_high(a), p->first), m1);
@@ -41,6 +41,7 @@ VI void philox_start(w8 x[4], uint32_t c0, uint32_t c1, const philox *p, w8 m0, 
   x[2] = w8_xor(a, w8_set((uint32_t)(same >> 32) ^ p->k1_second));
   x[3] = w8_set((uint32_t)same);
 }
+/* Round r + 2, r < 8. */
 VI void philox_round(w8 x[4], const philox *p, int r, w8 m0, w8 m1) {
   const w8 a = w8_times(x[0], m0), b = w8_times(x[2], m1);
   /* Words 1 and 3 are there early; left alone, compilers make their keys wait for the products. */
@@ -49,6 +50,7 @@ VI void philox_round(w8 x[4], const philox *p, int r, w8 m0, w8 m1) {
   x[1] = b;
   x[3] = a;
 }
+/* Its 64 draws. */
 VI void philox_end(uint16_t *out, const w8 x[4]) {
   for (int w = 0; w < 4; w++) w8_store(out + 16 * w, x[w]);
 }

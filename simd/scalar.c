@@ -180,8 +180,8 @@ static float fold64(const float l[64]) {
   return t[0];
 }
 
-static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
-                        int64_t n) {
+static void layernorm_row(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
+                          int64_t n) {
   float sum[64] = {0}, sq[64] = {0};
   for (int64_t c = 0; c < n; c++) sum[c % 64] += x[c];
   *mean = fold64(sum) / (float)n;
@@ -193,8 +193,13 @@ static void k_layernorm(float *out, float *mean, float *rstd, const float *x, co
   }
 }
 
-static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
-                                 int64_t n) {
+static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
+                        int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++) layernorm_row(out + r * n, mean + r, rstd + r, x + r * n, w, b, n);
+}
+
+static void layernorm_backward_row(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
+                                   int64_t n) {
   float sg[64] = {0}, sgx[64] = {0};
   for (int64_t c = 0; c < n; c++) {
     sg[c % 64] = fmaf(dy[c], w[c], sg[c % 64]);
@@ -207,12 +212,18 @@ static void k_layernorm_backward(float *dx, const float *dy, const float *x, con
   }
 }
 
-static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, float mean, float rstd,
-                               int64_t n) {
-  for (int64_t c = 0; c < n; c++) {
-    dw[c] = fmaf(dy[c], (x[c] - mean) * rstd, dw[c]);
-    if (db) db[c] += dy[c];
-  }
+static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, const float *mean,
+                                 const float *rstd, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++) layernorm_backward_row(dx + r * n, dy + r * n, x + r * n, w, mean[r], rstd[r], n);
+}
+
+static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, const float *mean,
+                               const float *rstd, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++, dy += n, x += n)
+    for (int64_t c = 0; c < n; c++) {
+      dw[c] = fmaf(dy[c], (x[c] - mean[r]) * rstd[r], dw[c]);
+      if (db) db[c] += dy[c];
+    }
 }
 
 /* Largest element in the order of 64 lanes, x > m ? x : m: decides between +0 and -0. */

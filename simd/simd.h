@@ -81,13 +81,13 @@ enum { DD_GEMV_PANEL = 64 };
   /* C[m][n] (row stride ldc) from packed A and B of the same kk: see dd_gemm_mode. */                                 \
   X(void, gemm, (int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,              \
                  dd_gemm_mode mode))                                                                                   \
-  /* The same product from operands in place. Of A only the m rows are read; of B all columns up to a multiple of the   \
+  /* The same product from operands in place. Of A only the m rows are read; of B all columns up to a multiple of the  \
    * vector (NR/2), which must be there. */                                                                            \
   X(void, gemm_strided, (int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,         \
                          int64_t ldc, dd_gemm_mode mode))                                                              \
   /* dst[i] = e^src[i]; in place. <= 1.02 ulp (see vmath.h). */                                                        \
   X(void, exp, (float *dst, const float *src, int64_t n))                                                              \
-  /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1), errors as in vmath.h: +0 far below 0,  \
+  /* y[i] = x[i] * Phi(x[i]), exact (erf) GELU (Hendrycks & Gimpel 2016, eq. 1), errors as in vmath.h: +0 far below 0, \
    * x far above; NaN and -inf give 0x7fc00000; in place. */                                                           \
   X(void, gelu, (float *y, const float *x, int64_t n))                                                                 \
   /* The same y, and d[i] = d/dx gelu(x[i]) for the way back, 0 and 1 far from 0; y or d may be x. */                  \
@@ -98,57 +98,60 @@ enum { DD_GEMV_PANEL = 64 };
   X(void, mul, (float *dst, const float *a, const float *b, int64_t n))                                                \
   /* dst[c] = kept ? src[c] * scale : +0, columns col0 + c of the rows addressed by d (dst, src and the like: rows of  \
    * g, all of the same ld); in place. */                                                                              \
-  X(void, dropout, (float *dst, const float *src, const dd_rows *g, const dd_drop *d))                                        \
-  /* dst = dropout(src) and, with the same draws, also = dropout(also) in place; dst is neither. */                     \
-  X(void, dropout_pair, (float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d))                      \
+  X(void, dropout, (float *dst, const float *src, const dd_rows *g, const dd_drop *d))                                 \
+  /* dst = dropout(src) and, with the same draws, also = dropout(also) in place; dst is neither. */                    \
+  X(void, dropout_pair, (float *dst, const float *src, float *also, const dd_rows *g, const dd_drop *d))               \
   /* dst[c] = fma(kept ? src[c] : +0, scale, res[c]); in place. */                                                     \
-  X(void, dropout_add, (float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d))                  \
+  X(void, dropout_add, (float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d))           \
   /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                              \
   X(void, draws, (uint16_t *dst, int64_t n, const dd_drop *d))                                                         \
-  /* LayerNorm of one row (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean = sum/n; var = sum((x-mean)^2)/n,   \
-   * both 64 lanes (squares by fma); rstd = 1/sqrt(var + eps); out = fma((x-mean)*rstd, w, b). b may be NULL (then     \
-   * out = (x-mean)*rstd * w). */                                                                                      \
-  X(void, layernorm, (float *out, float *mean, float *rstd, const float *x, const float *w, const float *b, int64_t n))\
+  /* LayerNorm of rows of n, one after the other (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean[r] = sum/n; var \
+   * = sum((x-mean)^2)/n, both 64 lanes (squares by fma); rstd[r] = 1/sqrt(var + eps); out = fma((x-mean)*rstd, w, b). b \
+   * may be NULL (then out = (x-mean)*rstd * w). */                                                                    \
+  X(void, layernorm, (float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,            \
+                      int64_t rows, int64_t n))                                                                        \
   /* dx[c] = dx[c] + rstd*(g - sum(g)/n - xhat*sum(g*xhat)/n), g = dy*w, xhat = (x-mean)*rstd; sums 64 lanes. */       \
-  X(void, layernorm_backward, (float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,     \
-                               int64_t n))                                                                             \
-  /* dw[c] = fma(dy, xhat, dw[c]); db[c] = db[c] + dy (db may be NULL): one row of the parameter gradients. */         \
-  X(void, layernorm_dparam, (float *dw, float *db, const float *dy, const float *x, float mean, float rstd, int64_t n))\
-  /* In place, rows of n + r*grow >= 1 elements as g says (not `whole`): s[i] = exp((s[i]-max)*scale) * (1/sum) for i < n, \
-   * +0 for n <= i < n_pad. max[r] over i < n; sum 64 lanes of the exponentials; max and inv_sum of each row are for   \
-   * softmax_again. scale > 0. Here and in xent exp(x), x <= 0, has the bits of the kernel `exp`, but is +0 where that \
-   * would be below 2^-126. */                                                                                         \
+  X(void, layernorm_backward, (float *dx, const float *dy, const float *x, const float *w, const float *mean,          \
+                               const float *rstd, int64_t rows, int64_t n))                                            \
+  /* dw[c] = fma(dy, xhat, dw[c]); db[c] = db[c] + dy (db may be NULL), row after row. */                              \
+  X(void, layernorm_dparam, (float *dw, float *db, const float *dy, const float *x, const float *mean,                 \
+                             const float *rstd, int64_t rows, int64_t n))                                              \
+  /* In place, rows as g says (`whole` is not used), 1 <= n + r*grow <= n_pad, and n_pad <= ld where there are         \
+   * several: s[i] = exp((s[i]-max)*scale) * (1/sum) for i below the row's length, +0 from there up to n_pad. max[r]   \
+   * over the row; sum 64 lanes of the exponentials; max and inv_sum of each row are for softmax_again. scale > 0. Here \
+   * and in xent exp(x), x <= 0, has the bits of the kernel `exp`, but is +0 where that would be below 2^-126. */      \
   X(void, softmax, (float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum))               \
-  /* The same result from max and inv_sum of these scores.*/                                                             \
+  /* The same result from max and inv_sum of these scores. */                                                          \
   X(void, softmax_again, (float *s, const dd_rows *g, int64_t n_pad, float scale, const float *max,                    \
                           const float *inv_sum))                                                                       \
-  /* dp in place, rows of g as in softmax: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale for i < n, +0 up to n_pad; sum 64  \
-   * lanes by fma. p is finite from n up to the next multiple of 16, or to n_pad. */                                   \
+  /* dp in place, rows of g as in softmax: ds[i] = (p[i]*(dp[i] - sum(p*dp)))*scale below the row's length, +0 up to   \
+   * n_pad; sum 64 lanes by fma. Of p, too, a row is there up to n_pad or to a multiple of 16. */                      \
   X(void, softmax_backward, (float *dp, const float *p, const dd_rows *g, int64_t n_pad, float scale))                 \
-  /* Cross-entropy of rows of v logits, one after the other: max[r], sum[r] of exp(l - max) (64 lanes); when g > 0, in \
-   * place l[i] = (exp(l[i]-max) * (1/sum) - [i == targets[r]]) * g. */                                                \
+  /* Cross-entropy of rows of v >= 1 logits, one after the other, 0 <= targets[r] < v: max[r], sum[r] of exp(l - max)  \
+   * (64 lanes); when g > 0, in place l[i] = (exp(l[i]-max) * (1/sum) - [i == targets[r]]) * g (of rows whose turn is  \
+   * yet to come anything may be written meanwhile), otherwise logits stay. */                                         \
   X(void, xent, (float *l, int64_t rows, int64_t v, const int32_t *targets, float g, float *max, float *sum))          \
   /* One AdamW update of n parameters: see dd_adamw. */                                                                \
   X(void, adamw, (float *p, float *m, float *v, const float *g, int64_t n, const dd_adamw *a))                         \
   /* Sum of squares in double, 64 lanes. */                                                                            \
   X(double, sumsq, (const float *x, int64_t n))                                                                        \
-  /* For generation: m short products with one panel of n outputs, 1 <= n <= 64, whose weights lie side by side for      \
-   * each k. out[r*ldo + j] = chain from +0 over k < kk, increasing, of x[r*ldx + k] * w(k, j), r < m, j < n. Of each    \
-   * row of weights n rounded up to 16 are read. f32: w(k, j) = w[k*ldw + j]. */                                         \
+  /* For generation: m short products with one panel of n outputs, 1 <= n <= 64, whose weights lie side by side for    \
+   * each k. out[r*ldo + j] = chain from +0 over k < kk, increasing, of x[r*ldx + k] * w(k, j), r < m, j < n. Of each  \
+   * row of weights n rounded up to 16 are read. f32: w(k, j) = w[k*ldw + j]. */                                       \
   X(void, gemv_f32, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,           \
                      const float *w, int64_t ldw))                                                                     \
   /* The same with weights in bfloat16, pairs of k side by side: w(k, j) = w[k/2*ldw + 2*j + k%2]; all pairs are read. */\
   X(void, gemv_bf16, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,          \
                       const uint16_t *w, int64_t ldw))                                                                 \
   /* Integers: w(k, j) = w[k/2*ldw + 2*j + k%2], -127..127; x: -32767..32767, even kk >= 2. Sums of chunks of          \
-   * DD_GEMV_CHUNK k are exact in 32 bits; out = (((float)sum_0 + (float)sum_1) + ...) * (wscale[j] * xscale[r]). */      \
+   * DD_GEMV_CHUNK k are exact in 32 bits; out = (((float)sum_0 + (float)sum_1) + ...) * (wscale[j] * xscale[r]). */   \
   X(void, gemv_i8, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const int16_t *x, int64_t ldx,          \
                     const float *xscale, const int8_t *w, int64_t ldw, const float *wscale))                           \
   /* q[i] = x[i] * (32767/a) to the nearest integer (even at ties), a = the largest |x[i]|; returns a/32767. NaN counts  \
    * for 32767 and not for a. All q are 0, and so is the result, when a < 2^-100. */                                   \
-  X(float, quantize, (int16_t *q, const float *x, int64_t n))                                                         \
+  X(float, quantize, (int16_t *q, const float *x, int64_t n))                                                          \
   /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done.         \
-   * sink: 14 floats that the compiler cannot know; sink[0] is changed. */      \
+   * sink: 14 floats that the compiler cannot know; sink[0] is changed. */                                             \
   X(double, peak, (int64_t iters, float *sink))
 
 typedef struct dd_kernels {

@@ -1,7 +1,7 @@
 /* Every kernel but the matrix tile, written once over v16, a virtual vector of 16 floats. The including tier defines:
  * v16 load/store (whole and first n lanes; absent lanes read as +0), arithmetic, select, v16_max(x, y) = x > y ? x : y,
- * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_unless_lt, v16_sum and v16_hmax (fold 16 ->
- * 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox as draws.h wants it, v16_first(x, n, y):
+ * v16_scale2(y, n) = y * 2^n with one rounding, v16_scale_unless_lt (x < limit ? +0 : (p + 1) * 2^n), v16_sum and
+ * v16_hmax (fold 16 -> 8 -> 4 -> 2 -> 1), d16 (16 doubles), v16_keep, philox as draws.h wants it, v16_first(x, n, y):
  * lanes below n of x, the others of y; then DD_TIER_NAME and DD_TIER_TABLE. Contracts: simd.h. */
 #include "simd.h"
 #include "tile.h"
@@ -14,6 +14,8 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
 }
 /* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
 VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(0.f)); }
+/* The same for a sum: the lanes from n on stay `before`. */
+VI v16 kept(v16 sum, int64_t n, v16 before) { return n >= 16 ? sum : v16_first(sum, n, before); }
 /* The code for each block of 16 elements from c on. It measures by `end`, which compilers see to be c + 16 in all
  * blocks but the last: asking for the end of the row at each would take half of the instructions. */
 #define EACH(c, n, ...)                                                                                                \
@@ -138,38 +140,56 @@ static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
   FOR_DRAWS(&one, d, (void)at;, { memcpy(dst + at, draw, (size_t)(left < 16 ? left : 16) * sizeof *dst); });
 }
 
+/* Short rows go side by side, as those of softmax do; longer ones read from memory faster one by one. */
 static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
-                        int64_t n) {
-  float sum, sq;
-#define ADD_X(s, c, end) s = v16_add(s, ld(x, c, end));
-  SUM64(sum, n, ADD_X);
-  const float mu = sum / (float)n;
-  const v16 m = v16_set(mu);
+                        int64_t rows, int64_t n) {
+#define ADD_X(s, c, end)                                                                                               \
+  {                                                                                                                    \
+    __builtin_prefetch(y + (c), 1);                                                                                    \
+    s = v16_add(s, ld(xr, c, end));                                                                                    \
+  }
 #define ADD_SQ(s, c, end)                                                                                              \
   {                                                                                                                    \
-    v16 d_ = present(v16_sub(ld(x, c, end), m), end - (c));                                                            \
+    __builtin_prefetch(xr + ahead + (c)); /* the rows after these */                                                   \
+    const v16 d_ = present(v16_sub(ld(xr, c, end), m), end - (c));                                                     \
     s = v16_fma(d_, d_, s);                                                                                            \
   }
-  SUM64(sq, n, ADD_SQ);
-  const float r = 1.f / __builtin_sqrtf(sq / (float)n + DD_LN_EPS);
-  const v16 rs = v16_set(r);
-  EACH(c, n, {
-    v16 h = v16_mul(v16_sub(ld(x, c, end), m), rs), wc = ld(w, c, end);
-    st(out, b ? v16_fma(h, wc, ld(b, c, end)) : v16_mul(h, wc), c, end);
-  });
-  *mean = mu;
-  *rstd = r;
+  enum { SHORT = 512, MOST = 4 };
+  for (int64_t r0 = 0, to; r0 < rows; r0 = to) {
+    const int64_t side = n * MOST <= SHORT ? MOST : n * 2 <= SHORT ? 2 : 1, ahead = side * n;
+    float sum[MOST];
+    to = rows - r0 < side ? rows : r0 + side;
+    for (int64_t r = r0; r < to; r++) {
+      const float *xr = x + r * n, *y = out + r * n;
+      SUM64(sum[r - r0], n, ADD_X);
+    }
+    for (int64_t r = r0; r < to; r++) {
+      const float *xr = x + r * n;
+      const v16 m = v16_set(mean[r] = sum[r - r0] / (float)n);
+      SUM64(sum[r - r0], n, ADD_SQ);
+    }
+    for (int64_t r = r0; r < to; r++) {
+      const float *xr = x + r * n;
+      float *y = out + r * n;
+      const v16 m = v16_set(mean[r]), rs = v16_set(rstd[r] = 1.f / __builtin_sqrtf(sum[r - r0] / (float)n + DD_LN_EPS));
+      EACH(c, n, {
+        v16 h = v16_mul(v16_sub(ld(xr, c, end), m), rs), wc = ld(w, c, end);
+        st(y, b ? v16_fma(h, wc, ld(b, c, end)) : v16_mul(h, wc), c, end);
+      });
+    }
+  }
 }
 
-static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
-                                 int64_t n) {
+/* Absent lanes keep their sums: +0 added to one that has become -0 would change it. */
+static void layernorm_backward_row(float *dx, const float *dy, const float *x, const float *w, float mean, float rstd,
+                                   int64_t n) {
   const v16 m = v16_set(mean), r = v16_set(rstd), zero = v16_set(0.f);
   v16 g0 = zero, g1 = zero, g2 = zero, g3 = zero, t0 = zero, t1 = zero, t2 = zero, t3 = zero; /* two row sums at once */
 #define ADD_G(s, t, c, end)                                                                                            \
   {                                                                                                                    \
     const v16 d_ = ld(dy, c, end), w_ = ld(w, c, end), h_ = v16_mul(v16_sub(ld(x, c, end), m), r);                     \
-    s = v16_fma(d_, w_, s);                                                                                            \
-    t = v16_fma(v16_mul(d_, w_), present(h_, end - (c)), t);                                                           \
+    s = kept(v16_fma(d_, w_, s), end - (c), s);                                                                        \
+    t = kept(v16_fma(v16_mul(d_, w_), h_, t), end - (c), t);                                                           \
   }
   int64_t at = 0;
   for (; at + 64 <= n; at += 64) {
@@ -190,15 +210,33 @@ static void k_layernorm_backward(float *dx, const float *dy, const float *x, con
     st(dx, v16_fma(r, v16_fnma(h, b, v16_sub(g, a)), ld(dx, c, end)), c, end);
   });
 }
+static void k_layernorm_backward(float *dx, const float *dy, const float *x, const float *w, const float *mean,
+                                 const float *rstd, int64_t rows, int64_t n) {
+  for (int64_t r = 0; r < rows; r++) layernorm_backward_row(dx + r * n, dy + r * n, x + r * n, w, mean[r], rstd[r], n);
+}
 
-static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, float mean, float rstd,
-                               int64_t n) {
-  const v16 m = v16_set(mean), r = v16_set(rstd);
+/* Four rows for each time that a sum goes to memory and back. */
+VI void layernorm_dparam_rows(float *dw, float *db, const float *dy, const float *x, const float *mean,
+                              const float *rstd, int rows, int64_t n) {
+  v16 m[4], rs[4];
+  for (int r = 0; r < rows; r++) m[r] = v16_set(mean[r]), rs[r] = v16_set(rstd[r]);
   EACH(c, n, {
-    v16 g = ld(dy, c, end), h = v16_mul(v16_sub(ld(x, c, end), m), r);
-    st(dw, v16_fma(g, h, ld(dw, c, end)), c, end);
-    if (db) st(db, v16_add(ld(db, c, end), g), c, end);
+    v16 s = ld(dw, c, end);
+    for (int r = 0; r < rows; r++)
+      s = v16_fma(ld(dy + r * n, c, end), v16_mul(v16_sub(ld(x + r * n, c, end), m[r]), rs[r]), s);
+    st(dw, s, c, end);
+    if (db) {
+      v16 t = ld(db, c, end);
+      for (int r = 0; r < rows; r++) t = v16_add(t, ld(dy + r * n, c, end));
+      st(db, t, c, end);
+    }
   });
+}
+static void k_layernorm_dparam(float *dw, float *db, const float *dy, const float *x, const float *mean,
+                               const float *rstd, int64_t rows, int64_t n) {
+  int64_t r = 0;
+  for (; r + 4 <= rows; r += 4) layernorm_dparam_rows(dw, db, dy + r * n, x + r * n, mean + r, rstd + r, 4, n);
+  for (; r < rows; r++) layernorm_dparam_rows(dw, db, dy + r * n, x + r * n, mean + r, rstd + r, 1, n);
 }
 
 /* Where the block from c on ends in memory: rows have room up to `room`, which mostly makes their last block whole. */
@@ -254,15 +292,15 @@ static __attribute__((noinline)) float row_of_nan(float *e, int64_t n) {
 }
 
 /* Rows go side by side, pass by pass: one alone is a chain (maximum, exponentials, sum, reciprocal) longer than a core
- * looks ahead. Some at a time, so that they stay in the first cache; of a long row, which is its own, a piece. Each pass
- * is a function of its own: its constants then have all registers. */
+ * looks ahead. Some at a time, so that they stay in the first cache; a long row alone, in cross-entropy by pieces. Each
+ * pass is a function of its own: its constants then have all registers. */
 enum { SIDE_ROWS = 8, SIDE_FLOATS = 2048 };
 static int64_t side_by_side(int64_t rows, int64_t n) {
   const int64_t fit = n * SIDE_ROWS <= SIDE_FLOATS ? SIDE_ROWS : n * 2 <= SIDE_FLOATS ? SIDE_FLOATS / n : 1;
   return rows < fit ? rows : fit;
 }
-/* Row r: n + r*grow elements of x; its last block may be read on up to `room` elements, and is behind e, as far as
- * `left` elements of x are there. e may be x. */
+/* Row r has n + r*grow elements. Its last block may be read, and that of e written, up to element `room`; of x no
+ * further than `left` elements from x, where the array ends. e may be x. */
 typedef struct side {
   int64_t rows, n, grow, room;
   const float *x;
@@ -353,7 +391,7 @@ static void k_softmax_backward(float *dp, const float *p, const dd_rows *g, int6
 #define ADD_PD(s, c, end)                                                                                              \
   {                                                                                                                    \
     const int64_t to_ = end_of(c, end, n_pad);                                                                         \
-    s = v16_fma(ld(pr, c, to_), present(ld(dr, c, to_), end - (c)), s);                                                \
+    s = kept(v16_fma(ld(pr, c, to_), ld(dr, c, to_), s), end - (c), s);                                                \
   }
     EACH_SIDE(&here, r, n) {
       const float *pr = of_p + r * g->ld, *dr = of_dp + r * g->ld;
@@ -396,7 +434,7 @@ static void xent_long(float *l, int64_t v, int64_t target, float g, float *max, 
   for (int64_t at = 0; at < v; at += SIDE_FLOATS) {
     const int64_t n = v - at < SIDE_FLOATS ? v - at : SIDE_FLOATS, room = n;
     float *e = g > 0 ? l + at : piece;
-    side_exp(&(side){.rows = 1, .n = n, .room = n, .x = l + at, .left = n, .e = e}, 1.f, max);
+    side_exp(&(side){.rows = 1, .n = n, .room = n, .x = l + at, .ldx = n, .left = n, .e = e}, 1.f, max);
     SUM64_ON(s0, s1, s2, s3, n, ADD_E);
   }
   *sum = v16_sum(v16_add(v16_add(s0, s1), v16_add(s2, s3)));

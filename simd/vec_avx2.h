@@ -141,6 +141,7 @@ VI w8 w8_here(w8 x) {
   __asm__("" : "+x"(x.even), "+x"(x.odd));
   return x;
 }
+#define DRAWS_BETWEEN_ROUNDS
 #include "philox_x86.h"
 
 /* Weights of 16 outputs for pairs of k, and activations in 16 bit: gemv.h. */

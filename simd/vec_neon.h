@@ -114,7 +114,7 @@ VI void philox_mul(uint32x4_t x, uint32_t m, uint32x4_t *hi, uint32x4_t *lo) {
   *lo = vuzp1q_u32(a, b);
   *hi = vuzp2q_u32(a, b);
 }
-#define PHILOX_SIDE 1 /* of draws.h: the halves of a block, side by side */
+#define PHILOX_SIDE 1
 typedef struct philox {
   uint32_t c2, c3, k0, k1;
 } philox;

@@ -150,7 +150,8 @@ static gemv_case case_of(weights kind, int64_t m, int64_t n, int64_t kk, int pad
 
 static void gemv_cases(weights kind) {
   static const int64_t kks[] = {1, 2, 3, 4, 5, 8, 17, 64}, ms[] = {1, 2, 3, 4, 5, 6, 7, 10, 13};
-  static const int64_t ns[] = {1, 16, 33, 64}, long_kks[] = {384, 511, 512, 513, 514, 1024, 1026, 1536, 1537};
+  static const int64_t ns[] = {1, 16, 33, 64}, long_kks[] = {384, 385, 511, 512, 513, 514, 769, 1024, 1026, 1536, 1537};
+  static const int64_t long_ms[] = {1, 2, 4, 5, 6, 7, 13}; /* tiles of every height, with pieces of k */
   gemv_rooms g = {.out = guard_new(M_MAX * (N_MAX + 3) * sizeof(float)),
                   .x = guard_new(M_MAX * (K_MAX + 5) * sizeof(float)),
                   .w = guard_new((size_t)K_MAX * LANES_MAX * sizeof(float)),
@@ -166,9 +167,10 @@ static void gemv_cases(weights kind) {
       }
   for (size_t i = 0; i < sizeof long_kks / sizeof *long_kks; i++)
     for (size_t j = 0; j < sizeof ns / sizeof *ns; j++)
-      for (int64_t m = 1; m <= 7; m += 3, seed++)
+      for (size_t l = 0; l < sizeof long_ms / sizeof *long_ms; l++, seed++)
         for (int extreme = 0; extreme < (kind == W_I8 ? 3 : 1); extreme++) {
-          gemv_case q = case_of(kind, m, ns[j], (long_kks[i] + by - 1) / by * by, (int)(seed % 2), FILL_NORMAL, seed);
+          const int64_t kk = (long_kks[i] + by - 1) / by * by;
+          gemv_case q = case_of(kind, long_ms[l], ns[j], kk, (int)(seed % 2), FILL_NORMAL, seed);
           q.extreme = extreme;
           one_case(&q, &g);
         }

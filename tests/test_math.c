@@ -245,14 +245,14 @@ static void test_layernorm(void **state) {
     widen(xd, x, n), widen(wd, w, n), widen(bd, b, n);
     double md;
     const double rd = layernorm_d(yd, xd, wd, bd, n, &md);
-    k->layernorm(y, &mean, &rstd, x, w, b, n);
+    k->layernorm(y, &mean, &rstd, x, w, b, 1, n);
     const double cond = 1 + fabs(md) * rd;
     for (int64_t i = 0; i < n; i++)
       err(&out, n, i, (double)y[i], yd[i], (fabs((xd[i] - md) * rd) + cond) * fabs(wd[i]) + fabs(bd[i]));
     err(&m, n, 0, (double)mean, md, fmax(fabs(md), 1 / rd));
     err(&r, n, 0, (double)rstd, rd, rd * cond);
     layernorm_d(yd, xd, wd, NULL, n, &md);
-    k->layernorm(z, &mean, &rstd, x, w, NULL, n);
+    k->layernorm(z, &mean, &rstd, x, w, NULL, 1, n);
     for (int64_t i = 0; i < n; i++)
       err(&out, n, i, (double)z[i], yd[i], (fabs((xd[i] - md) * rd) + cond) * fabs(wd[i]));
   }
@@ -439,9 +439,9 @@ static void test_layernorm_gradient(void **state) {
     memcpy(dw0, dw, (size_t)n * sizeof *dw0);
     memcpy(db0, db, (size_t)n * sizeof *db0);
     widen(xd, x, n), widen(wd, w, n), widen(bd, b, n), widen(gd, dy, n);
-    k->layernorm(y, &mean, &rstd, x, w, b, n);
-    k->layernorm_backward(dx, dy, x, w, mean, rstd, n);
-    k->layernorm_dparam(dw, db, dy, x, mean, rstd, n);
+    k->layernorm(y, &mean, &rstd, x, w, b, 1, n);
+    k->layernorm_backward(dx, dy, x, w, &mean, &rstd, 1, n);
+    k->layernorm_dparam(dw, db, dy, x, &mean, &rstd, 1, n);
     for (int64_t i = 0; i < n; i++) {
       double slope;
       SLOPE(slope, xd[i], layernorm_loss(n));

@@ -264,7 +264,8 @@ static void loss_team(dd_ctx *c, void *arg) {
 }
 static void test_loss(void **state) {
   (void)state;
-  static const int64_t shapes[][2] = {{1, 1}, {3, 2}, {64, 65}, {65, 5}, {7, 1000}, {130, 63}, {2, 257}};
+  static const int64_t shapes[][2] = {{1, 1}, {3, 2}, {64, 65}, {65, 5}, {7, 1000}, {130, 63}, {2, 257},
+                                      {3, 2049}};
   for (int i = 0; i < COUNT(shapes); i++)
     for (int v = 0; v < 3; v++) {
       const int64_t n = shapes[i][0], V = shapes[i][1];

@@ -39,7 +39,7 @@ static dd_vectors prepare(dd_ctx *c, const pass *s, int64_t from, const float *s
   for (int64_t r = begin; r < end; r++) {
     const float *x = src + (from + r) * n;
     float mean, rstd;
-    if (w) c->k->layernorm(norm + r * n, &mean, &rstd, x, w, b, n), x = norm + r * n;
+    if (w) c->k->layernorm(norm + r * n, &mean, &rstd, x, w, b, 1, n), x = norm + r * n;
     if (!int8) continue;
     scale[r] = c->k->quantize(q + r * ldq, x, n);
     if (ldq > n) q[r * ldq + n] = 0;
