@@ -54,6 +54,12 @@ static inline int usable_tiers(const dd_kernels *out[TIERS_MAX]) {
   const int tier_count_ = usable_tiers(tiers_);                                                                        \
   for (const dd_kernels *const *tier_ = tiers_, *k; tier_ < tiers_ + tier_count_ && (k = *tier_, 1); tier_++)
 
+/* DD_QUICK=2 (emulators): `scalar` only says what is right; natively it is also held to its operands' bounds. */
+static inline int only_reference(const dd_kernels *k) {
+  const char *quick = getenv("DD_QUICK");
+  return k == &dd_kernels_scalar && quick && !strcmp(quick, "2");
+}
+
 /* Which tiers this run really tested, printed first: a tier that is built in but cannot run here is named. */
 static inline void print_tiers(void) {
   printf("tiers under test:");
@@ -314,7 +320,7 @@ static inline void check_case(const kcase *c) {
   for (int i = 0; i < ops; i++) kernel_result(c->kernel, want[i], c->op[i].count, c->op[i].size);
 
   FOR_TIERS(k)
-  for (int run = 0; run < 2 * (1 + ALIASES_MAX); run++) {
+  for (int run = only_reference(k) ? 2 * (1 + ALIASES_MAX) : 0; run < 2 * (1 + ALIASES_MAX); run++) {
     const int at_end = run % 2, alias = run < 2 ? 0 : c->alias[run / 2 - 1];
     if (run >= 2 && !alias) continue;
     for (int i = 0; i < ops; i++) {
