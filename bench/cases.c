@@ -73,14 +73,14 @@ OURS(draws) {
 
 OURS(layernorm) { f->k->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, NORM_ROWS, N); }
 OURS(plain_layernorm) { EACH_ROW f->l->layernorm(ROW(1), f->mean + row, f->rstd + row, ROW(0), f->w, f->bias, N); }
-/* mean 0 and rstd 1 */
-static const float norm_mean[NORM_ROWS], norm_rstd[NORM_ROWS] = {1, 1, 1, 1, 1, 1, 1, 1};
+/* Statistics of any block. */
+static const float zeros[XENT_ROWS], ones[XENT_ROWS] = {[0 ... XENT_ROWS - 1] = 1.f};
 OURS(layernorm_backward) {
-  f->k->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, norm_mean, norm_rstd, NORM_ROWS, N);
+  f->k->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, zeros, ones, NORM_ROWS, N);
 }
 OURS(plain_layernorm_backward) { EACH_ROW f->l->layernorm_backward(ROW(2), ROW(1), ROW(0), f->w, 0.f, 1.f, N); }
 OURS(layernorm_dparam) {
-  f->k->layernorm_dparam(f->dw, f->db, ROW(1), ROW(0), norm_mean, norm_rstd, NORM_ROWS, N);
+  f->k->layernorm_dparam(f->dw, f->db, ROW(1), ROW(0), zeros, ones, NORM_ROWS, N);
 }
 
 OURS(softmax) {
@@ -89,10 +89,8 @@ OURS(softmax) {
 }
 OURS(plain_softmax) { EACH_ROW f->l->softmax(ROW(0), N, 1.f); }
 OURS(softmax_again) { /* e^(s - 1) goes towards 1 */
-  float one[SOFT_ROWS];
-  for (int i = 0; i < SOFT_ROWS; i++) one[i] = 1.f;
   const dd_rows g = block_of(f);
-  f->k->softmax_again(ROW(0), &g, N, 1.f, one, one);
+  f->k->softmax_again(ROW(0), &g, N, 1.f, ones, ones);
 }
 OURS(softmax_backward) { /* p = 1/n: takes the mean away */
   const dd_rows g = block_of(f);

@@ -88,7 +88,7 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   /* rows of logits: as many as fit */
   if (m->k->columns == DD_COLS_V) f->unit = dd_max64(1, dd_min64(f->unit, bytes / per_row / n));
   const int64_t least = f->unit * n;
-  f->rows = bytes / per_row / m->f.unit * m->f.unit;
+  f->rows = bytes / per_row / f->unit * f->unit;
   if (f->rows < least) f->rows = least;
   const int64_t size = f->rows * f->cols, vectors = dd_round_up(f->cols, 16) * (2 + 2 * n);
   /* The packed sides of ragged panels take some rows more. */
@@ -99,7 +99,7 @@ static int setup(measured *m, const dd_bench_preset *p, int64_t bytes, dd_error 
   if (rc || !m->mine) return rc ? rc : dd_fail(err, DD_E_RUNTIME, "out of memory for a kernel's data");
   /* Arrays do not begin at the same place of a page: stores would be taken for writers of what is loaded next. */
   for (int i = 0; i < m->k->arrays; i++) f->a[i] = dd_arena_take(&m->memory, (size_t)size * 4 + 1088);
-  if (m->f.unit > 1) dd_arena_take(&m->memory, (size_t)spare * 4);
+  if (f->unit > 1) dd_arena_take(&m->memory, (size_t)spare * 4);
   f->w = dd_arena_take(&m->memory, (size_t)f->cols * 4);
   f->bias = dd_arena_take(&m->memory, (size_t)f->cols * 4);
   f->mean = dd_arena_take(&m->memory, (size_t)f->rows * 4);

@@ -196,7 +196,8 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_
   const int64_t parts = (m + most_rows - 1) / most_rows; /* equal ones: ten rows are five and five */
   const int64_t passes = parts * ((units + GEMV_UNITS - 1) / GEMV_UNITS);
   const char *next = (const char *)all->w + (passes > 1 ? row * (all->kk / pair) : GEMV_AHEAD);
-  for (int64_t k0 = 0, k1; k0 == 0 || k0 < all->kk; k0 = k1) {
+  int64_t k0 = 0, k1;
+  do {
     k1 = m > 1 && passes > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
     for (int64_t r = 0, rows, left = parts; r < m; r += rows, left--) {
       rows = (m - r + left - 1) / left;
@@ -217,8 +218,7 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_
         tiles[rows - 1][some - 1](&g);
       }
     }
-    if (!all->kk) return;
-  }
+  } while ((k0 = k1) < all->kk);
 }
 
 static void k_gemv_f32(float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,

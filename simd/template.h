@@ -12,10 +12,10 @@ VI void st(float *p, v16 x, int64_t c, int64_t n) {
   if (n - c >= 16) v16_store(p + c, x);
   else v16_store_n(p + c, x, n - c);
 }
-/* A row ends inside x: +0 in the lanes from n on, where 0 - mean, e^0 and the like must not reach a sum. */
-VI v16 present(v16 x, int64_t n) { return n >= 16 ? x : v16_first(x, n, v16_set(0.f)); }
-/* The same for a sum: the lanes from n on stay `before`. */
-VI v16 kept(v16 sum, int64_t n, v16 before) { return n >= 16 ? sum : v16_first(sum, n, before); }
+/* A row ends inside x: the lanes from n on are those of y. */
+VI v16 below(v16 x, int64_t n, v16 y) { return n >= 16 ? x : v16_first(x, n, y); }
+/* +0 there, where 0 - mean, e^0 and the like must not reach a sum. */
+VI v16 present(v16 x, int64_t n) { return below(x, n, v16_set(0.f)); }
 /* The code for each block of 16 elements from c on. It measures by `end`, which compilers see to be c + 16 in all
  * blocks but the last: asking for the end of the row at each would take half of the instructions. */
 #define EACH(c, n, ...)                                                                                                \
@@ -31,12 +31,13 @@ VI v16 kept(v16 sum, int64_t n, v16 before) { return n >= 16 ? sum : v16_first(s
     }                                                                                                                  \
   } while (0)
 
+VI float fold64(v16 s0, v16 s1, v16 s2, v16 s3) { return v16_sum(v16_add(v16_add(s0, s1), v16_add(s2, s3))); }
 /* Row sums in 64 lanes: BODY(S, c, end) adds element block c to accumulator S (`end` as above); result in `out`. */
 #define SUM64(out, n, BODY)                                                                                            \
   do {                                                                                                                 \
     v16 s0_ = v16_set(0.f), s1_ = s0_, s2_ = s0_, s3_ = s0_;                                                           \
     SUM64_ON(s0_, s1_, s2_, s3_, n, BODY);                                                                             \
-    out = v16_sum(v16_add(v16_add(s0_, s1_), v16_add(s2_, s3_)));                                                      \
+    out = fold64(s0_, s1_, s2_, s3_);                                                                                  \
   } while (0)
 #define SUM64_ON(s0, s1, s2, s3, n, BODY)                                                                              \
   do {                                                                                                                 \
@@ -140,6 +141,12 @@ static void k_draws(uint16_t *dst, int64_t n, const dd_drop *d) {
   FOR_DRAWS(&one, d, (void)at;, { memcpy(dst + at, draw, (size_t)(left < 16 ? left : 16) * sizeof *dst); });
 }
 
+/* How many of so many rows of n floats go side by side: at most `most`, and no more than `floats` hold. */
+static int64_t side_by_side(int64_t rows, int64_t n, int64_t most, int64_t floats) {
+  const int64_t fit = n * most <= floats ? most : n * 2 <= floats ? floats / n : 1;
+  return rows < fit ? rows : fit;
+}
+
 /* Short rows go side by side, as those of softmax do; longer ones read from memory faster one by one. */
 static void k_layernorm(float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,
                         int64_t rows, int64_t n) {
@@ -156,9 +163,9 @@ static void k_layernorm(float *out, float *mean, float *rstd, const float *x, co
   }
   enum { SHORT = 512, MOST = 4 };
   for (int64_t r0 = 0, to; r0 < rows; r0 = to) {
-    const int64_t side = n * MOST <= SHORT ? MOST : n * 2 <= SHORT ? 2 : 1, ahead = side * n;
     float sum[MOST];
-    to = rows - r0 < side ? rows : r0 + side;
+    to = r0 + side_by_side(rows - r0, n, MOST, SHORT);
+    const int64_t ahead = (to - r0) * n;
     for (int64_t r = r0; r < to; r++) {
       const float *xr = x + r * n, *y = out + r * n;
       SUM64(sum[r - r0], n, ADD_X);
@@ -188,8 +195,8 @@ static void layernorm_backward_row(float *dx, const float *dy, const float *x, c
 #define ADD_G(s, t, c, end)                                                                                            \
   {                                                                                                                    \
     const v16 d_ = ld(dy, c, end), w_ = ld(w, c, end), h_ = v16_mul(v16_sub(ld(x, c, end), m), r);                     \
-    s = kept(v16_fma(d_, w_, s), end - (c), s);                                                                        \
-    t = kept(v16_fma(v16_mul(d_, w_), h_, t), end - (c), t);                                                           \
+    s = below(v16_fma(d_, w_, s), end - (c), s);                                                                       \
+    t = below(v16_fma(v16_mul(d_, w_), h_, t), end - (c), t);                                                          \
   }
   int64_t at = 0;
   for (; at + 64 <= n; at += 64) {
@@ -202,8 +209,7 @@ static void layernorm_backward_row(float *dx, const float *dy, const float *x, c
   if (at + 16 < n) ADD_G(g1, t1, at + 16, n)
   if (at + 32 < n) ADD_G(g2, t2, at + 32, n)
   if (at + 48 < n) ADD_G(g3, t3, at + 48, n)
-  const float sg = v16_sum(v16_add(v16_add(g0, g1), v16_add(g2, g3))),
-              sgx = v16_sum(v16_add(v16_add(t0, t1), v16_add(t2, t3)));
+  const float sg = fold64(g0, g1, g2, g3), sgx = fold64(t0, t1, t2, t3);
   const v16 a = v16_set(sg / (float)n), b = v16_set(sgx / (float)n);
   EACH(c, n, {
     v16 g = v16_mul(ld(dy, c, end), ld(w, c, end)), h = v16_mul(v16_sub(ld(x, c, end), m), r);
@@ -285,20 +291,13 @@ static __attribute__((noinline)) float row_of_nan(float *e, int64_t n) {
     const v16 x = ld(e, c, end);
     st(e, v16_select_nan(x, v16_nan(), x), c, end);
   });
-  const uint32_t bits = DD_NAN_BITS;
-  float nan;
-  memcpy(&nan, &bits, sizeof nan);
-  return nan;
+  return contract_nan();
 }
 
 /* Rows go side by side, pass by pass: one alone is a chain (maximum, exponentials, sum, reciprocal) longer than a core
  * looks ahead. Some at a time, so that they stay in the first cache; a long row alone, in cross-entropy by pieces. Each
  * pass is a function of its own: its constants then have all registers. */
 enum { SIDE_ROWS = 8, SIDE_FLOATS = 2048 };
-static int64_t side_by_side(int64_t rows, int64_t n) {
-  const int64_t fit = n * SIDE_ROWS <= SIDE_FLOATS ? SIDE_ROWS : n * 2 <= SIDE_FLOATS ? SIDE_FLOATS / n : 1;
-  return rows < fit ? rows : fit;
-}
 /* Row r has n + r*grow elements. Its last block may be read, and that of e written, up to element `room`; of x no
  * further than `left` elements from x, where the array ends. e may be x. */
 typedef struct side {
@@ -352,7 +351,7 @@ SIDE_PASS side_sum(const side *g, float *sum) {
 
 static void k_softmax(float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum) {
   for (int64_t r0 = 0, rows; r0 < g->rows; r0 += rows) {
-    rows = side_by_side(g->rows - r0, n_pad);
+    rows = side_by_side(g->rows - r0, n_pad, SIDE_ROWS, SIDE_FLOATS);
     float *x = s + r0 * g->ld, sum[SIDE_ROWS];
     const side here = {.rows = rows, .n = g->n + r0 * g->grow, .grow = g->grow, .room = n_pad, .x = x, .ldx = g->ld,
                        .left = (rows - 1) * g->ld + n_pad, .e = x, .lde = g->ld};
@@ -384,14 +383,14 @@ static void k_softmax_backward(float *dp, const float *p, const dd_rows *g, int6
   const v16 k = v16_set(scale);
   float dot[SIDE_ROWS];
   for (int64_t r0 = 0, rows; r0 < g->rows; r0 += rows) {
-    rows = side_by_side(g->rows - r0, 2 * n_pad);
+    rows = side_by_side(g->rows - r0, 2 * n_pad, SIDE_ROWS, SIDE_FLOATS);
     const dd_rows here = {.rows = rows, .n = g->n + r0 * g->grow, .grow = g->grow};
     const float *of_p = p + r0 * g->ld;
     float *of_dp = dp + r0 * g->ld;
 #define ADD_PD(s, c, end)                                                                                              \
   {                                                                                                                    \
     const int64_t to_ = end_of(c, end, n_pad);                                                                         \
-    s = kept(v16_fma(ld(pr, c, to_), ld(dr, c, to_), s), end - (c), s);                                                \
+    s = below(v16_fma(ld(pr, c, to_), ld(dr, c, to_), s), end - (c), s);                                               \
   }
     EACH_SIDE(&here, r, n) {
       const float *pr = of_p + r * g->ld, *dr = of_dp + r * g->ld;
@@ -420,9 +419,10 @@ static void xent_side(float *l, int64_t left, int64_t rows, int64_t v, const int
   for (int64_t r = 0; r < rows && g > 0; r++) {
     float *row = l + r * v, *from = e + r * whole;
     const int64_t room = (rows - r) * v < whole ? v : whole;
-    const v16 i = v16_set(1.f / sum[r]), k = v16_set(g);
+    const float inv = 1.f / sum[r];
+    const v16 i = v16_set(inv), k = v16_set(g);
     EACH(c, v, st(row, v16_mul(v16_mul(v16_load(from + c), i), k), c, end_of(c, end, room)););
-    row[targets[r]] = (from[targets[r]] * (1.f / sum[r]) - 1.f) * g;
+    row[targets[r]] = (from[targets[r]] * inv - 1.f) * g;
   }
 }
 
@@ -437,18 +437,18 @@ static void xent_long(float *l, int64_t v, int64_t target, float g, float *max, 
     side_exp(&(side){.rows = 1, .n = n, .room = n, .x = l + at, .ldx = n, .left = n, .e = e}, 1.f, max);
     SUM64_ON(s0, s1, s2, s3, n, ADD_E);
   }
-  *sum = v16_sum(v16_add(v16_add(s0, s1), v16_add(s2, s3)));
+  *sum = fold64(s0, s1, s2, s3);
   if (*sum != *sum) *sum = row_of_nan(l, g > 0 ? v : 0);
   if (!(g > 0)) return;
-  const v16 i = v16_set(1.f / *sum), k = v16_set(g);
-  const float hit = l[target] * (1.f / *sum) - 1.f;
+  const float inv = 1.f / *sum, hit = l[target] * inv - 1.f;
+  const v16 i = v16_set(inv), k = v16_set(g);
   EACH(c, v, st(l, v16_mul(v16_mul(ld(l, c, end), i), k), c, end););
   l[target] = hit * g;
 }
 
 static void k_xent(float *l, int64_t rows, int64_t v, const int32_t *targets, float g, float *max, float *sum) {
   for (int64_t r = 0, n; r < rows; r += n) {
-    n = side_by_side(rows - r, (v + 15) & ~(int64_t)15);
+    n = side_by_side(rows - r, (v + 15) & ~(int64_t)15, SIDE_ROWS, SIDE_FLOATS);
     if (v > SIDE_FLOATS) xent_long(l + r * v, v, targets[r], g, max + r, sum + r);
     else xent_side(l + r * v, (rows - r) * v, n, v, targets + r, g, max + r, sum + r);
   }

@@ -7,12 +7,13 @@
 #define DD_VMATH_H
 #include "coeffs.h"
 
-VI v16 v16_nan(void) {
+VI float contract_nan(void) {
   const uint32_t bits = DD_NAN_BITS;
   float f;
   memcpy(&f, &bits, 4);
-  return v16_set(f);
+  return f;
 }
+VI v16 v16_nan(void) { return v16_set(contract_nan()); }
 
 /* e^(x - n ln 2) - 1, n = x / ln 2 to the nearest integer. */
 VI v16 v16_exp_part(v16 x, v16 n) {
@@ -36,10 +37,10 @@ VI v16 v16_exp(v16 x) {
 }
 
 /* The same for x <= 0: every bit of v16_exp where e^x >= 2^-126, +0 below (also for -inf) instead of a gradual
- * underflow; a NaN stays one, with any bits, so that a sum shows whether there is one. p 2^n + 2^n rounds as
- * (p + 1) 2^n does, because no result is subnormal, and n is what it is in v16_exp, because no product x * DD_LOG2E lies
- * halfway between integers (the factor has 24 bits, the last of them 1). No clamp: far below, the power of two is not
- * one, but there the result is 0. */
+ * underflow; a NaN stays one, with any bits, so that a sum shows whether there is one. p 2^n + 2^n rounds as (p + 1)
+ * 2^n does, because no result is subnormal, and n is what it is in v16_exp, because no product x * DD_LOG2E lies
+ * halfway between integers (the factor has 24 bits, the last of them 1). No clamp: far below, the power of two is
+ * not one, but there the result is 0. */
 VI v16 v16_exp_low(v16 x) {
   v16 magic = v16_set(DD_ROUND_BIASED);
   v16 shifted = v16_fma(x, v16_set(DD_LOG2E), magic), n = v16_sub(shifted, magic);

@@ -262,6 +262,8 @@ struct kcase {
   int any_nan;              /* both NaN is equal: inputs overflow, and a NaN's payload is no part of the contract */
 };
 
+static inline dd_rows rows_of(const kcase *c) { return (dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}; }
+
 static inline void kcase_print(const kcase *c, const dd_kernels *k, int at_end, int alias) {
   print_error("kernel %s, tier %s: n %lld n_pad %lld target %lld f0 %a f1 %a, inputs %s, seed 0x%llx, operands %s",
               c->kernel, k->tier, (long long)c->n, (long long)c->n_pad, (long long)c->target, (double)c->f0,

@@ -151,10 +151,12 @@ static dd_drop drop_at(uint32_t threshold, uint64_t *s) {
 }
 
 static void call_dropout(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout(p[0], p[1], &(dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}, &c->drop);
+  const dd_rows g = rows_of(c);
+  k->dropout(p[0], p[1], &g, &c->drop);
 }
 static void call_dropout_add(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout_add(p[0], p[1], p[2], &(dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}, &c->drop);
+  const dd_rows g = rows_of(c);
+  k->dropout_add(p[0], p[1], p[2], &g, &c->drop);
 }
 static void call_draws(const dd_kernels *k, void *const *p, const kcase *c) {
   k->draws(p[0], c->n, &c->drop);
@@ -239,7 +241,8 @@ void kernel_dropout_add(void **state) {
 }
 
 static void call_dropout_pair(const dd_kernels *k, void *const *p, const kcase *c) {
-  k->dropout_pair(p[0], p[1], p[2], &(dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}, &c->drop);
+  const dd_rows g = rows_of(c);
+  k->dropout_pair(p[0], p[1], p[2], &g, &c->drop);
 }
 static void dropout_pair_case(int64_t n, fill kind, uint64_t seed) {
   uint64_t s = seed;

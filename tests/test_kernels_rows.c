@@ -115,7 +115,6 @@ void kernel_layernorm_dparam(void **state) {
 
 static const float scales[] = {1.f, 0.125f, 0.14433756f, 3.f};
 
-static dd_rows rows_of(const kcase *c) { return (dd_rows){c->rows, c->ld, c->n, c->grow, c->whole}; }
 static int64_t length_of(const kcase *c, int64_t r) { return c->n + r * c->grow; }
 
 /* Rows of the case: equal ones or the triangle of causal attention; zeros up to n_pad, and room behind them that is
@@ -287,7 +286,8 @@ static void xent_case(int64_t n, fill kind, uint64_t seed) {
       for (int r = 0; r < c.rows; r++)
         if (bits_of(max[r]) != bits_of(max1[r]) || bits_of(sum[r]) != bits_of(sum1[r]))
           fail_msg("tier %s, v %lld, row %d, inputs %s, seed 0x%llx: the loss depends on g: "
-                   "max %08x %08x sum %08x %08x", k->tier, (long long)n, r, fill_names[kind], (unsigned long long)seed, bits_of(max[r]),
+                   "max %08x %08x sum %08x %08x",
+                   k->tier, (long long)n, r, fill_names[kind], (unsigned long long)seed, bits_of(max[r]),
                    bits_of(max1[r]), bits_of(sum[r]), bits_of(sum1[r]));
     }
   }

@@ -89,10 +89,10 @@ void dd_openmp_ignore_places(void);
 void dd_barrier(dd_ctx *c);
 
 /** Dynamic loop of n < 2^32 tasks, without a barrier at its end: `unsigned l = dd_loop(c);
- *  for (int64_t i; (i = dd_next(c, l, n)) < n;)`. Each thread (of more than 32, a few neighbours together) begins with its
- *  own share, the same part of n in every loop, so that what it wrote in one loop is still in its caches, and on its
- *  node, in the next; who has finished helps the others. Every thread must begin the same loops in the same order, one
- *  after the other, and must not leave one before its end. */
+ *  for (int64_t i; (i = dd_next(c, l, n)) < n;)`. Each thread (of more than 32, a few neighbours together) begins with
+ *  its own share, the same part of n in every loop, so that what it wrote in one loop is still in its caches, and on
+ *  its node, in the next; who has finished helps the others. Every thread must begin the same loops in the same order,
+ *  one after the other, and must not leave one before its end. */
 unsigned dd_loop(dd_ctx *c);
 int64_t dd_next(dd_ctx *c, unsigned loop, int64_t n);
 #define DD_FOR(c, i, n)                                                                                                \
