@@ -79,9 +79,10 @@ typedef struct tile_job {
   int64_t wrap;                 /* of A's next rows: from the last ones back to the first, a line on */
   int64_t fetch;                /* a line of B's next 0: in an eight; 3: in a four; 1: and of A's; 2: four of B's */
   float *c;
+  int64_t plain;                /* fetch where A's next is in a cache */
 #endif
   const float *next_a, *next_b;
-  int64_t per_k; /* of next_b */
+  int64_t per_k, per_tile; /* of next_b: from one k to the next, from one tile to the next */
   int64_t kk, as, bs, ldc;
   dd_gemm_mode mode;
 } tile_job;
@@ -169,8 +170,8 @@ static tile_fn *const tile_of[TILE_MR][2][2] = {
 };
 
 /* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
-static void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, const float *a, const float *b, float *c,
-                      const tile_job *job) {
+static __attribute__((noinline)) void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, const float *a, const float *b,
+                                                float *c, const tile_job *job) {
   _Alignas(64) float t[TILE_MR * TILE_NR] = {0};
   tile_job j = *job;
   j.ldc = TILE_NR;
@@ -221,49 +222,53 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, i
   }
 }
 
-/* What the caller needs next of an operand: address for the next tile, steps to the next k and to the next tile. */
-typedef struct stream {
-  const float *at;
-  int64_t per_k, per_tile;
-} stream;
-VI stream stream_of(const dd_operand *o, int64_t kk) {
-  if (!o->next) return (stream){o->data, 0, 0};
-  const int64_t share = o->next_k ? o->next_k : kk ? o->next_step / kk : 0;
-  return (stream){o->next, share < 1 ? 1 : share, o->next_step};
+/* Lets tiles fetch what the caller needs next of an operand, which changes with each of them. */
+static void tile_next(tile_job *j, const dd_operand *o) {
+  j->next_b = o->data;
+  j->per_k = j->per_tile = 0;
+  if (o->next) {
+    const int64_t share = o->next_k ? o->next_k : j->kk ? o->next_step / j->kk : 0;
+    j->next_b = o->next;
+    j->per_k = share < 1 ? 1 : share;
+    j->per_tile = o->next_step;
+  }
+  tile_prepare(j);
 }
 
-/* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed. */
+/* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed.
+ * Little happens between two tiles, because one of attention's takes 200 cycles. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data;
-  stream next[] = {stream_of(b, kk), stream_of(a, kk)}; /* of both, tile by tile in turn, or of b alone */
-  const int two = a->next != NULL;
-  int turn = 0;
-  const int64_t in_rows = a->lane != 0, as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
-  tile_job job = {.kk = kk, .as = as, .bs = b->step, .ldc = ldc, .mode = mode};
-  tile_prepare(&job);
+  const int in_rows = a->lane != 0, two = a->next != NULL;
+  const int64_t as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
+  const int strided = !in_rows && as != TILE_MR;
+  tile_job job[2]; /* they fetch of B, and of A in turn */
+  for (int i = 0; i <= two; i++) {
+    job[i].kk = kk, job[i].as = as, job[i].bs = b->step, job[i].ldc = ldc, job[i].mode = mode;
+    tile_next(&job[i], i ? a : b);
+  }
+  tile_job *t = job;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
+    const int vectors = nc > TW, direct = nc == TILE_NR || nc == TW;
+    tile_fn *const whole = tile_of[TILE_MR - 1][in_rows][vectors];
     const float *ap = a->data;
+    float *cp = c + j;
     if (nc == 1 && a->step == TILE_MR && a->panel == TILE_MR * kk) {
-      tile_narrow(m, kk, ap, bp, b->step, c + j, ldc, mode);
+      tile_narrow(m, kk, ap, bp, b->step, cp, ldc, mode);
       break;
     }
-    for (int64_t i = 0; i < m; i += TILE_MR, ap += a->panel) {
-      const int64_t mr = m - i < TILE_MR ? m - i : TILE_MR;
-      float *cp = c + i * ldc + j;
-      tile_fn *fn = tile_of[mr - 1][in_rows][nc > TW];
-      const float *after = ap + a->panel + last;
-      const int other_lines = (uintptr_t)after / 64 != (uintptr_t)(ap + last) / 64;
-      stream *t = &next[turn];
-      job.next_a = after;
-      job.next_b = t->at;
-      job.per_k = t->per_k;
-      tile_fetch(&job, in_rows ? j == 0 : as != TILE_MR && other_lines);
-      t->at += t->per_tile;
-      turn ^= two;
-      if (nc == TILE_NR || nc == TW) fn(ap, bp, cp, &job);
-      else tile_edge(fn, mr, nc, ap, bp, cp, &job);
+    for (int i = 0; i <= two; i++) tile_fetch(&job[i], in_rows && j == 0);
+    for (int64_t left = m; left > 0; left -= TILE_MR, ap += a->panel, cp += TILE_MR * ldc) {
+      const int64_t mr = left < TILE_MR ? left : TILE_MR;
+      tile_fn *const fn = mr == TILE_MR ? whole : tile_of[mr - 1][in_rows][vectors];
+      t->next_a = ap + a->panel + last;
+      if (strided) tile_fetch(t, ((uintptr_t)t->next_a ^ (uintptr_t)(ap + last)) >= 64);
+      if (direct) fn(ap, bp, cp, t);
+      else tile_edge(fn, mr, nc, ap, bp, cp, t);
+      t->next_b += t->per_tile;
+      if (two) t = t == job ? job + 1 : job;
     }
   }
 }

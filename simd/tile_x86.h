@@ -124,23 +124,23 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_OPERAND(a_i, i) , [a_i] "+&r"(a_i)
 
 static void tile_prepare(tile_job *j) {
+  const uint64_t kk = (uint64_t)j->kk, fours = kk / 4, with_c = j->mode == DD_GEMM_CONTINUE ? 0 : TILE_MR,
+                 c_fours = fours < with_c ? fours : with_c, even = c_fours + (fours - c_fours) % 2;
   j->ldc4 = j->ldc * 4;
   j->from_c = j->mode == DD_GEMM_CONTINUE;
   j->add_c = j->mode == DD_GEMM_ADD;
-  j->fours = j->kk / 4;
-  j->rest = j->kk % 4;
-  j->c_fours = j->from_c ? 0 : j->fours < TILE_MR ? j->fours : TILE_MR;
-  j->c_fours += (j->fours - j->c_fours) % 2;
-  j->eights = (j->fours - j->c_fours) / 2;
+  j->rest = (int64_t)(kk % 4);
+  j->fours = (int64_t)fours;
+  j->c_fours = (int64_t)even;
+  j->eights = (int64_t)((fours - even) / 2);
   j->wrap = 64 - 12 * 4 * j->as; /* see X_ROWS_AHEAD */
-}
-VI void tile_fetch(tile_job *j, int fetch_a) {
   j->k_on = j->per_k * 4;
   j->four_on = j->k_on * 4;
   j->eight_on = j->k_on * 8;
   /* Rows of B that lie apart come in time if a load meets every fourth of them, not every eighth: 14 % on Zen 3. */
-  j->fetch = j->eight_on > 64 ? 2 : fetch_a ? 1 : j->bs != TILE_NR ? 3 : 0;
+  j->plain = j->eight_on > 64 ? 2 : j->bs != TILE_NR ? 3 : 0;
 }
+VI void tile_fetch(tile_job *j, int fetch_a) { j->fetch = fetch_a && j->plain != 2 ? 1 : j->plain; }
 
 static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job) {
   const float *fa = job->next_a, *fb = job->next_b;
