@@ -105,9 +105,10 @@ static int add(product *p, const dd_contender *c, const dd_contender *limit, con
   return dd_bench_add(p->b, &r, err);
 }
 
-/* What a group is made of: ratios of one product to the tile, to the best peer, and the same with packing inside. */
-typedef enum figure { OF_LIMIT, OF_BEST, OF_BEST_PACK, FIGURES } figure;
-static const char *const figure_name[FIGURES] = {"of limit", "/ best", "+pack / best"};
+/* What a group is made of: ratios of one product to the tile, to the best peer, and the same with packing inside; and
+ * of the tile to the best peer: what a product that lost nothing to caches and edges would have in the second one. */
+typedef enum figure { OF_LIMIT, OF_BEST, OF_BEST_PACK, LIMIT_OF_BEST, FIGURES } figure;
+static const char *const figure_name[FIGURES] = {"of limit", "/ best", "+pack / best", "limit / best"};
 
 static int measure(product *p, dd_meter *m, dd_spread figures[FIGURES], dd_error *err) {
   dd_contender *c = calloc(CONTENDERS, sizeof *c);
@@ -145,6 +146,7 @@ static int measure(product *p, dd_meter *m, dd_spread figures[FIGURES], dd_error
   for (int i = OURS; i < n && !rc; i++) rc = add(p, c + i, c + TILE, i < first_peer ? best : NULL, err);
   figures[OF_LIMIT] = dd_contender_ratios(c + OURS, c + TILE);
   figures[OF_BEST] = dd_contender_ratios(c + OURS, best);
+  figures[LIMIT_OF_BEST] = dd_contender_ratios(c + TILE, best);
   figures[OF_BEST_PACK] = p->what == DWEIGHT ? dd_spread_of(NULL, 0) : dd_contender_ratios(c + OURS_PACK, best);
   free(c);
   return rc;

@@ -71,24 +71,33 @@ static int measure_phases(run *r, int steps, dd_error *err) {
   return DD_OK;
 }
 
+static int add_speedup(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, int threads, const char *what,
+                       dd_spread v, dd_error *err) {
+  return add(b, p, k, threads, what, "x", v, v.median / threads, 0, err);
+}
+
 static int measure(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, run *r, int n, dd_error *err) {
-  dd_contender *c = calloc((size_t)n, sizeof *c);
-  if (!c) return dd_fail(err, DD_E_RUNTIME, "out of memory for samples");
+  /* The steps, and in the same rounds the tile on as many threads. */
+  dd_contender *c = calloc(2 * (size_t)n, sizeof *c), *tile = c ? c + n : NULL;
+  dd_meter *m = calloc((size_t)n, sizeof *m);
   const double flops = dd_step_flops(p);
-  for (int i = 0; i < n; i++) {
+  int rc = c && m ? DD_OK : dd_fail(err, DD_E_RUNTIME, "out of memory for samples");
+  for (int i = 0; i < n && !rc; i++) {
     r[i].t.rate = 0.2;
     c[i] = (dd_contender){.who = "dd-cpu", .run = dd_run_step, .arg = &r[i].t, .work = flops};
+    rc = dd_meter_open(m + i, b, r[i].t.m->team, err);
+    if (!rc) tile[i] = dd_meter_tile(m + i);
   }
-  int rc = dd_rounds(b, c, n, dd_bench_repeats(b, flops > 5e11 ? 3 : 11), err);
+  if (!rc) rc = dd_rounds(b, c, 2 * n, dd_bench_repeats(b, flops > 5e11 ? 3 : 11), err);
   for (int i = 0; i < n && !rc; i++) {
     const dd_spread s = dd_contender_seconds(c + i);
-    const double speedup = dd_contender_ratio(c + i, c);
     rc = add(b, p, k, r[i].threads, "step, dropout 0.2", "ms",
              (dd_spread){1e3 * s.median, 1e3 * s.p10, 1e3 * s.p90, s.n}, NAN, LOWER, err);
-    if (!rc && i)
-      rc = add(b, p, k, r[i].threads, "speedup", "x", (dd_spread){speedup, speedup, speedup, 1}, speedup / r[i].threads,
-               0, err);
+    if (!rc && i) rc = add_speedup(b, p, k, r[i].threads, "speedup", dd_contender_ratios(c + i, c), err);
+    if (!rc && i) rc = add_speedup(b, p, k, r[i].threads, "of the tile alone", dd_contender_ratios(tile + i, tile), err);
   }
+  for (int i = 0; i < n && m; i++) dd_meter_close(m + i);
+  free(m);
   free(c);
   for (int i = 0; i < n && !rc; i++) rc = measure_phases(r + i, flops > 5e11 ? 1 : 10, err);
   return rc;
