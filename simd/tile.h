@@ -182,43 +182,30 @@ static __attribute__((noinline)) void tile_edge(tile_fn *fn, int64_t mr, int64_t
   for (int64_t i = 0; i < mr; i++) memcpy(c + i * job->ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
-/* One last column, as of a vocabulary of 65: lanes are rows of packed A, a few panels side by side, because a tile
- * would spend whole vectors on it. Lanes beyond MR belong to the next k and are not stored; the last k has none to
- * spare. */
-enum { NARROW = 4, PANEL_VECS = (TILE_MR + TW - 1) / TW, PANEL_LANES = PANEL_VECS * TW };
-static void narrow_group(int64_t panels, int64_t m, int64_t kk, const float *a, const float *b, int64_t bs, float *c,
-                         int64_t ldc, dd_gemm_mode mode) {
-  float lane[NARROW][PANEL_LANES] = {{0}};
-  tv sum[NARROW][PANEL_VECS];
-  for (int64_t i = 0; i < m && mode == DD_GEMM_CONTINUE; i++) lane[i / TILE_MR][i % TILE_MR] = c[i * ldc];
-  for (int p = 0; p < NARROW; p++)
-    for (int v = 0; v < PANEL_VECS; v++) sum[p][v] = tv_load(lane[p] + v * TW);
-  const float *row[NARROW];
-  for (int p = 0; p < NARROW; p++) row[p] = a + (p < panels ? p : 0) * TILE_MR * kk;
-  for (int64_t k = 0; k < kk - 1; k++) {
-    const tv y = tv_bcast(b + k * bs);
-    for (int p = 0; p < NARROW; p++)
-      for (int v = 0; v < PANEL_VECS; v++) sum[p][v] = tv_fma(tv_load(row[p] + k * TILE_MR + v * TW), y, sum[p][v]);
-  }
-  for (int p = 0; p < NARROW && kk > 0; p++) {
-    float last[PANEL_LANES] = {0};
-    memcpy(last, row[p] + (kk - 1) * TILE_MR, TILE_MR * sizeof *last);
-    for (int v = 0; v < PANEL_VECS; v++)
-      sum[p][v] = tv_fma(tv_load(last + v * TW), tv_bcast(b + (kk - 1) * bs), sum[p][v]);
-  }
-  for (int p = 0; p < NARROW; p++)
-    for (int v = 0; v < PANEL_VECS; v++) tv_store(lane[p] + v * TW, sum[p][v]);
-  for (int64_t i = 0; i < m; i++) {
-    const float s = lane[i / TILE_MR][i % TILE_MR];
-    c[i * ldc] = mode == DD_GEMM_ADD ? c[i * ldc] + s : s;
-  }
-}
-
-static void tile_narrow(int64_t m, int64_t kk, const float *a, const float *b, int64_t bs, float *c, int64_t ldc,
-                        dd_gemm_mode mode) {
-  for (int64_t i = 0; i < m; i += NARROW * TILE_MR) {
-    const int64_t rows = m - i < NARROW * TILE_MR ? m - i : NARROW * TILE_MR;
-    narrow_group((rows + TILE_MR - 1) / TILE_MR, rows, kk, a + i * kk, b, bs, c + i * ldc, ldc, mode);
+/* One last column, as of a vocabulary of 65, on which tiles would spend whole vectors: some rows of A at a time become
+ * lanes, so many that their sums do not wait for each other, and some k, which stay in the first cache. */
+enum { NARROW_VECS = 4, NARROW = NARROW_VECS * TW, NARROW_K = 32 };
+static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c,
+                        int64_t ldc, dd_gemm_mode mode) {
+  _Alignas(64) float lane[NARROW_K * NARROW] = {0}, out[NARROW] = {0};
+  for (int64_t i = 0; i < m; i += NARROW) {
+    const int64_t rows = m - i < NARROW ? m - i : NARROW;
+    tv sum[NARROW_VECS];
+    for (int64_t r = 0; r < rows && mode == DD_GEMM_CONTINUE; r++) out[r] = c[(i + r) * ldc];
+    for (int v = 0; v < NARROW_VECS; v++) sum[v] = mode == DD_GEMM_CONTINUE ? tv_load(out + v * TW) : tv_zero();
+    for (int64_t k0 = 0; k0 < kk; k0 += NARROW_K) {
+      const int64_t some = kk - k0 < NARROW_K ? kk - k0 : NARROW_K;
+      pack_lanes(lane, NARROW, rows, some, a + i * as + k0, as);
+      for (int64_t k = 0; k < some; k++) {
+        const tv y = tv_bcast(b + (k0 + k) * bs);
+        for (int v = 0; v < NARROW_VECS; v++) sum[v] = tv_fma(tv_load(lane + k * NARROW + v * TW), y, sum[v]);
+      }
+    }
+    for (int v = 0; v < NARROW_VECS; v++) tv_store(out + v * TW, sum[v]);
+    for (int64_t r = 0; r < rows; r++) {
+      float *to = c + (i + r) * ldc;
+      *to = mode == DD_GEMM_ADD ? *to + out[r] : out[r];
+    }
   }
 }
 
@@ -255,8 +242,8 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
     tile_fn *const whole = tile_of[TILE_MR - 1][in_rows][vectors];
     const float *ap = a->data;
     float *cp = c + j;
-    if (nc == 1 && a->step == TILE_MR && a->panel == TILE_MR * kk) {
-      tile_narrow(m, kk, ap, bp, b->step, cp, ldc, mode);
+    if (nc == 1 && in_rows && a->panel == TILE_MR * as) {
+      tile_narrow(m, kk, ap, as, bp, b->step, cp, ldc, mode);
       break;
     }
     for (int i = 0; i <= two; i++) tile_fetch(&job[i], in_rows && j == 0);

@@ -82,12 +82,11 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   return g;
 }
 
-/* The left operand of a part with `cols` columns. Rows stay where they lie, but for three cases: packs_rows; a last
- * column that is alone wants rows as lanes; and where weights are packed here too, many columns pass all rows. */
-static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w,
-                          int64_t cols) {
+/* The left operand of a part. Rows stay where they lie, but for two cases: packs_rows, and where weights are packed here
+ * too, many columns pass all rows. */
+static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w) {
   const dd_kernels *kn = c->k;
-  if (w->data && !packs_rows(ldx) && cols % kn->nr != 1)
+  if (w->data && !packs_rows(ldx))
     return (dd_operand){.data = x, .lane = ldx, .panel = kn->mr * ldx};
   kn->pack_a(c->scratch, rows, kc, x, ldx, 1);
   return (dd_operand){.data = c->scratch, .step = kn->mr, .panel = kn->mr * kc};
@@ -134,7 +133,7 @@ static void product(dd_ctx *c, float *out, const float *x, int64_t ldx, const dd
     const int64_t col_end = dd_min64(dd_part_begin(units, cp + 1, g.col_parts) * g.unit, w->n);
     for (int64_t k0 = 0; k0 < w->k; k0 += kn->kc) {
       const int64_t kc = dd_min64(kn->kc, w->k - k0);
-      const dd_operand left = rows_of(c, x + row0 * ldx + k0, ldx, rows, kc, w, col_end - col0);
+      const dd_operand left = rows_of(c, x + row0 * ldx + k0, ldx, rows, kc, w);
       for (int64_t col = col0; col < col_end; col += STRIP) {
         const int64_t cols = dd_min64(STRIP, col_end - col), last = col + cols == col_end;
         const strip s = {rows, k0, kc, col, cols, last ? k0 + kc : k0, last ? col0 : col + cols};
