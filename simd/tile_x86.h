@@ -90,9 +90,15 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_WITH_C(label, X_AHEAD_B, FOUR)                                                                                     \
   X_("mov " X_EIGHTS ", %[t]") X_("test %[t], %[t]") X_("je 6f") X_(".p2align 4") X_("2" #label ":") X_AHEAD_EIGHT     \
   EIGHT X_("dec %[t]") X_("jne 2" #label "b") X_("jmp 6f")
-#define X_CHAINS(AHEAD_A, ONE, FOUR, EIGHT)                                                                            \
+/* The same with the next rows of A. */
+#define X_A_IN_FOURS(AHEAD, FOUR, EIGHT) X_IN_FOURS(2, AHEAD X_AHEAD_B, FOUR)
+#define X_A_IN_EIGHTS(AHEAD, FOUR, EIGHT)                                                                              \
+  X_WITH_C(2, AHEAD X_AHEAD_B, FOUR)                                                                                   \
+  X_("xor %k[t], %k[t]") X_("cmp " X_EIGHTS ", %[t]") X_("je 6f") X_UP_TO(22, X_EIGHTS, AHEAD X_AHEAD_EIGHT, EIGHT)    \
+  X_("jmp 6f")
+#define X_CHAINS(WITH_A, AHEAD_A, ONE, FOUR, EIGHT)                                                                    \
   X_("xor %k[t], %k[t]") X_("cmpq $1, " X_FETCH) X_("je 3f") X_("ja 5f") X_IN_EIGHTS(1, FOUR, EIGHT)                   \
-  X_("3:") X_IN_FOURS(2, AHEAD_A X_AHEAD_B, FOUR)                                                                      \
+  X_("3:") WITH_A(AHEAD_A, FOUR, EIGHT)                                                                                \
   X_("5:") X_("cmpq $2, " X_FETCH) X_("jne 7f") X_IN_FOURS(3, X_AHEAD_4B, FOUR)                                        \
   X_("7:") X_IN_FOURS(4, X_AHEAD_B, FOUR)                                                                              \
   X_("6:") X_("mov " X_REST ", %[t]") X_("test %[t], %[t]") X_("je 8f")                                                \
@@ -115,11 +121,18 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_FOUR_ROWS X_QUARTET(X_ROW, 0, 1, 2, 3) X_STEP_16(a, 0) X_POINTERS(X_STEP_16)
 #define X_EIGHT_ROWS                                                                                                   \
   X_QUARTET(X_ROW, 0, 1, 2, 3) X_QUARTET(X_ROW, 4, 5, 6, 7) X_STEP_32(a, 0) X_POINTERS(X_STEP_32)
-/* Of the next rows a line of three at a time: of twelve, one tile of them or two, in sixteen k. */
+/* Of the next rows a line of three at a time: in sixteen k one of twelve, in four fours, or of six, in two eights. */
+#define X_ROWS_3                                                                                                       \
+  X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)") X_("add %[as3], %[fa]")
+#if TILE_MR == 6
+#define X_ROWS_LOOP X_A_IN_EIGHTS
+#define X_ROWS_AHEAD X_ROWS_3 X_("test $1, %b[t]") X_("je 9f") X_("add " X_WRAP ", %[fa]") X_("9:")
+#else
+#define X_ROWS_LOOP X_A_IN_FOURS
 #define X_ROWS_AHEAD                                                                                                   \
-  X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
-  X_("add %[as3], %[fa]") X_("inc %[t]") X_("test $3, %b[t]") X_("lea -1(%[t]), %[t]") X_("jne 9f")                   \
-  X_("add " X_WRAP ", %[fa]") X_("9:")
+  X_ROWS_3 X_("inc %[t]") X_("test $3, %b[t]") X_("lea -1(%[t]), %[t]") X_("jne 9f") X_("add " X_WRAP ", %[fa]")       \
+  X_("9:")
+#endif
 #define X_DECLARE(a_i, i) const float *a_i = a + i * job->as;
 #define X_OPERAND(a_i, i) , [a_i] "+&r"(a_i)
 
@@ -133,7 +146,7 @@ static void tile_prepare(tile_job *j) {
   j->fours = (int64_t)fours;
   j->c_fours = (int64_t)even;
   j->eights = (int64_t)((fours - even) / 2);
-  j->wrap = 64 - 12 * 4 * j->as; /* see X_ROWS_AHEAD */
+  j->wrap = 64 - TILE_MR * 4 * j->as; /* see X_ROWS_AHEAD */
   j->k_on = j->per_k * 4;
   j->four_on = j->k_on * 4;
   j->eight_on = j->k_on * 8;
@@ -147,7 +160,7 @@ static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job
   const int64_t as = job->as * 4, bs = job->bs * 4;
   int64_t t;
   job->c = c;
-  __asm__ volatile(X_BEGIN X_CHAINS(X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES, X_FOUR_LANES X_FOUR_LANES) X_END
+  __asm__ volatile(X_BEGIN X_CHAINS(X_A_IN_FOURS, X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES, X_FOUR_LANES X_FOUR_LANES) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa)
                    : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");
@@ -159,7 +172,7 @@ static void X_NAME(rows)(const float *a, const float *b, float *c, tile_job *job
   X_POINTERS(X_DECLARE)
   int64_t t;
   job->c = c;
-  __asm__ volatile(X_BEGIN X_CHAINS(X_ROWS_AHEAD, X_ONE_ROWS, X_FOUR_ROWS, X_EIGHT_ROWS) X_END
+  __asm__ volatile(X_BEGIN X_CHAINS(X_ROWS_LOOP, X_ROWS_AHEAD, X_ONE_ROWS, X_FOUR_ROWS, X_EIGHT_ROWS) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb),
                      [fa] "+&r"(fa) X_POINTERS(X_OPERAND)
                    : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
