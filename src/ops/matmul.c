@@ -7,7 +7,7 @@
 
 enum {
   MC = 192,    /* most rows of x at a time; they and the weights' panels stream from the second cache, so fewer
-                * where a third of that holds fewer */
+                * where a third of that holds fewer, with the rows of y that several blocks of k add to */
   STRIP = 128, /* columns between two epilogues, which find them in the second cache; a multiple of UNIT and NR */
   UNIT = 64,   /* columns that stay together: epilogues begin at multiples of it */
   TASKS = 8,   /* of y and dx, per thread, where columns allow it: the last one is waited for, and threads are not
@@ -65,7 +65,8 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   if (w->data) {
     /* Rows in equal parts, an equal number for each thread, and columns: each part of them reads the rows of x again,
      * or packs them. Where columns are few, more parts of the rows: each of them reads the weights again. */
-    const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * c->k->kc), 1) : MC;
+    const int64_t kc = c->k->kc, back = w->k > kc && w->n <= kc ? w->n : 0; /* columns to which blocks of k come back */
+    const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * (kc + back)), 1) : MC;
     const int64_t tasks = packs_rows(ldx) ? TASKS_PACKED : TASKS;
     g.row_parts = dd_min64(dd_round_up(dd_pieces(m, dd_min64(fitting, MC)), threads), tiles);
     g.col_parts = threads == 1 ? 1 : dd_min64(dd_pieces(tasks * threads, g.row_parts), units);
