@@ -253,6 +253,7 @@ typedef struct dd_meter {
   dd_arena memory;
   float *sink, *tiles;
   int64_t tile_stride, tile_k; /* floats per thread in tiles; k of the panels, so that both stay in the first cache */
+  int64_t call_tiles;          /* so many rows of tiles in a call, from one panel of A */
   dd_team_job peak, tile;
 } dd_meter;
 /** The meter is not to be moved afterwards. */

@@ -5,7 +5,7 @@
 
 /* ---- arithmetic ---- */
 
-enum { SINK = 16, PEAK_ITERS = 20000, CALLS = 25, TILES = 8 }; /* tiles in a call */
+enum { SINK = 16, PEAK_ITERS = 20000, CALLS = 25, TILES = 8 }; /* most tiles in a call */
 
 static void peak_team(dd_ctx *c, void *arg, int64_t times) {
   const dd_meter *m = arg;
@@ -20,7 +20,7 @@ static void tile_team(dd_ctx *c, void *arg, int64_t times) {
   /* Several tiles from the same panel of A: with one, what happens between two calls would count for a few per cent. */
   const dd_operand left = {.data = a, .step = k->mr}, right = {.data = b, .step = k->nr};
   for (int64_t i = 0; i < times * CALLS; i++)
-    k->gemm_strided(TILES * k->mr, k->nr, m->tile_k, &left, &right, out, k->nr, DD_GEMM_SET);
+    k->gemm_strided(m->call_tiles * k->mr, k->nr, m->tile_k, &left, &right, out, k->nr, DD_GEMM_SET);
 }
 
 int dd_meter_open(dd_meter *m, const dd_bench *b, dd_team *t, dd_error *err) {
@@ -29,11 +29,12 @@ int dd_meter_open(dd_meter *m, const dd_bench *b, dd_team *t, dd_error *err) {
   *m = (dd_meter){.team = t};
   m->peak = (dd_team_job){t, peak_team, m, 0};
   m->tile = (dd_team_job){t, tile_team, m, 0};
-  /* Both panels within two thirds of the first cache; the rest is for C and for what else happens. */
+  /* Both panels within two thirds of the first cache; C has an eighth, the rest is for what else happens. */
   const int64_t l1 = b->caches.l1 > 0 ? b->caches.l1 : 32768;
   m->tile_k = dd_min64(k->kc, l1 * 2 / 3 / (4 * (k->mr + k->nr)));
+  m->call_tiles = dd_min64(dd_max64(l1 / 8 / (4 * k->mr * k->nr), 1), TILES);
   /* + 64: threads' panels do not share the same sets */
-  m->tile_stride = dd_round_up((k->mr + k->nr) * m->tile_k + TILES * k->mr * k->nr + 32, 1024) + 64;
+  m->tile_stride = dd_round_up((k->mr + k->nr) * m->tile_k + m->call_tiles * k->mr * k->nr + 32, 1024) + 64;
   int rc = dd_arena_create(&m->memory, (size_t)(n * (m->tile_stride + SINK) * 4 + 4096), "the ceilings", err);
   if (rc) return rc;
   m->sink = dd_arena_take(&m->memory, (size_t)(n * SINK) * sizeof(float));
@@ -55,7 +56,7 @@ dd_contender dd_meter_peak(dd_meter *m) {
 
 dd_contender dd_meter_tile(dd_meter *m) {
   const dd_kernels *k = dd_team_kernels(m->team);
-  const double flops = 2.0 * k->mr * k->nr * (double)m->tile_k * CALLS * TILES;
+  const double flops = 2.0 * k->mr * k->nr * (double)m->tile_k * CALLS * (double)m->call_tiles;
   return (dd_contender){
       .who = "L1 tile", .run = dd_run_team, .arg = &m->tile, .work = flops * dd_team_threads(m->team)};
 }

@@ -106,7 +106,7 @@ static int add(product *p, const dd_contender *c, const dd_contender *limit, con
 }
 
 /* What a group is made of: ratios of one product to the tile, to the best peer, and the same with packing inside; and
- * of the tile to the best peer: what a product that lost nothing to caches and edges would have in the second one. */
+ * of the tile to the best peer: what a product that lost nothing to caches and edges would have in `/ best`. */
 typedef enum figure { OF_LIMIT, OF_BEST, OF_BEST_PACK, LIMIT_OF_BEST, FIGURES } figure;
 static const char *const figure_name[FIGURES] = {"of limit", "/ best", "+pack / best", "limit / best"};
 

@@ -94,7 +94,8 @@ static int measure(dd_bench *b, const dd_bench_preset *p, const dd_kernels *k, r
     rc = add(b, p, k, r[i].threads, "step, dropout 0.2", "ms",
              (dd_spread){1e3 * s.median, 1e3 * s.p10, 1e3 * s.p90, s.n}, NAN, LOWER, err);
     if (!rc && i) rc = add_speedup(b, p, k, r[i].threads, "speedup", dd_contender_ratios(c + i, c), err);
-    if (!rc && i) rc = add_speedup(b, p, k, r[i].threads, "of the tile alone", dd_contender_ratios(tile + i, tile), err);
+    if (!rc && i)
+      rc = add_speedup(b, p, k, r[i].threads, "of the tile alone", dd_contender_ratios(tile + i, tile), err);
   }
   for (int i = 0; i < n && m; i++) dd_meter_close(m + i);
   free(m);

@@ -183,7 +183,7 @@ static __attribute__((noinline)) void tile_edge(tile_fn *fn, int64_t mr, int64_t
 }
 
 /* One last column, as of a vocabulary of 65, on which tiles would spend whole vectors: some rows of A at a time become
- * lanes, so many that their sums do not wait for each other, and some k, which stay in the first cache. */
+ * lanes, four vectors of them because one sum waits for itself, and some k, which stay in the first cache. */
 enum { NARROW_VECS = 4, NARROW = NARROW_VECS * TW, NARROW_K = 32 };
 static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c,
                         int64_t ldc, dd_gemm_mode mode) {
@@ -209,8 +209,8 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const
   }
 }
 
-/* Lets tiles fetch what the caller needs next of an operand, which changes with each of them. */
-static void tile_next(tile_job *j, const dd_operand *o) {
+/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. */
+static void tile_stream(tile_job *j, const dd_operand *o) {
   j->next_b = o->data;
   j->per_k = j->per_tile = 0;
   if (o->next) {
@@ -233,7 +233,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   tile_job job[2]; /* they fetch of B, and of A in turn */
   for (int i = 0; i <= two; i++) {
     job[i].kk = kk, job[i].as = as, job[i].bs = b->step, job[i].ldc = ldc, job[i].mode = mode;
-    tile_next(&job[i], i ? a : b);
+    tile_stream(&job[i], i ? a : b);
   }
   tile_job *t = job;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {

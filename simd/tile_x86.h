@@ -59,7 +59,7 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_("mov " X_C ", %[t]") X_("cmpq $0, " X_ADD_C) X_("je 1f") X_ROWS(X_ADD, 0) X_("mov " X_C ", %[t]")                 \
   X_("1:") X_ROWS(X_STORE, 0) "vzeroupper"
 
-/* ---- k: t counts fours up, eights and what is left down ---- */
+/* ---- k: t counts fours up, eights down (up where rows of A are fetched), what is left down ---- */
 #define X_AT_0(s) ")"
 #define X_AT_1(s) ",%[" #s "])"
 #define X_AT_2(s) ",%[" #s "],2)"
@@ -79,8 +79,8 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 /* A loop for each, first those fours that fetch a row of C, too: branches among so few instructions are felt. Where a
  * line of B's next is enough, the others go in eights. */
 #define X_AHEAD_EIGHT X_("prefetcht1 (%[fb])") X_("add " X_EIGHT_ON ", %[fb]")
-#define X_UP_TO(label, END, AHEAD, FOUR)                                                                               \
-  X_(".p2align 4") X_(#label ":") AHEAD FOUR X_("inc %[t]") X_("cmp " END ", %[t]") X_("jne " #label "b")
+#define X_UP_TO(label, END, AHEAD, STEP)                                                                               \
+  X_(".p2align 4") X_(#label ":") AHEAD STEP X_("inc %[t]") X_("cmp " END ", %[t]") X_("jne " #label "b")
 #define X_WITH_C(label, AHEAD, FOUR)                                                                                   \
   X_("cmp " X_C_FOURS ", %[t]") X_("je 4f") X_UP_TO(1##label, X_C_FOURS, X_AHEAD_C AHEAD, FOUR) X_("4:")
 #define X_IN_FOURS(label, AHEAD, FOUR)                                                                                 \
@@ -90,7 +90,7 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_WITH_C(label, X_AHEAD_B, FOUR)                                                                                     \
   X_("mov " X_EIGHTS ", %[t]") X_("test %[t], %[t]") X_("je 6f") X_(".p2align 4") X_("2" #label ":") X_AHEAD_EIGHT     \
   EIGHT X_("dec %[t]") X_("jne 2" #label "b") X_("jmp 6f")
-/* The same with the next rows of A. */
+/* The same with A's next: lanes, of which each k has a line, in fours; rows, see X_ROWS_LOOP. */
 #define X_A_IN_FOURS(AHEAD, FOUR, EIGHT) X_IN_FOURS(2, AHEAD X_AHEAD_B, FOUR)
 #define X_A_IN_EIGHTS(AHEAD, FOUR, EIGHT)                                                                              \
   X_WITH_C(2, AHEAD X_AHEAD_B, FOUR)                                                                                   \
@@ -121,7 +121,9 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_FOUR_ROWS X_QUARTET(X_ROW, 0, 1, 2, 3) X_STEP_16(a, 0) X_POINTERS(X_STEP_16)
 #define X_EIGHT_ROWS                                                                                                   \
   X_QUARTET(X_ROW, 0, 1, 2, 3) X_QUARTET(X_ROW, 4, 5, 6, 7) X_STEP_32(a, 0) X_POINTERS(X_STEP_32)
-/* Of the next rows a line of three at a time: in sixteen k one of twelve, in four fours, or of six, in two eights. */
+/* Of the next rows a line of three at a time: in sixteen k one of twelve, in four fours, or of six, in two eights; of
+ * six the fours that fetch C, too, run ahead (a line in two of them), and leave the eights three rows off where there
+ * is an odd number of them. */
 #define X_ROWS_3                                                                                                       \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)") X_("add %[as3], %[fa]")
 #if TILE_MR == 6
@@ -160,7 +162,8 @@ static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job
   const int64_t as = job->as * 4, bs = job->bs * 4;
   int64_t t;
   job->c = c;
-  __asm__ volatile(X_BEGIN X_CHAINS(X_A_IN_FOURS, X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES, X_FOUR_LANES X_FOUR_LANES) X_END
+  __asm__ volatile(X_BEGIN X_CHAINS(X_A_IN_FOURS, X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES,
+                                    X_FOUR_LANES X_FOUR_LANES) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa)
                    : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");

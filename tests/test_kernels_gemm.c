@@ -223,6 +223,14 @@ static void gemm_cases(int strided) {
       p.b = layout((int)rnd_below(&s, LAYOUTS), p.k, p.n);
       product_case(&p, &g);
     }
+  /* A last column that is alone, rows in place: several groups of rows and blocks of k, to both ends of the memory. */
+  for (int i = 0; i < 12; i++) {
+    product p = {.strided = strided, .m = 149 - i, .n = i % 2 ? 33 : 65, .k = 101 + i, .ldc = 70, .at_end = i / 3 % 2,
+                 .mode = (dd_gemm_mode)(i % 3), .blocks = i % 3 == DD_GEMM_ADD ? 1 : 1 + i / 6, .seed = rnd(&s)};
+    p.a = (strides){p.k, 1, "rows"};
+    p.b = (strides){p.n, 1, "rows"};
+    product_case(&p, &g);
+  }
   guard_free(&g.a);
   guard_free(&g.b);
   guard_free(&g.pa);

@@ -101,7 +101,8 @@ static void test_matmul(void **state) {
   (void)state;
   static const int64_t shapes[][4] = {{1, 1, 1, 0},     {5, 7, 3, 2},     {48, 64, 64, 0},
                                       {49, 65, 130, 7}, {97, 300, 67, 1}, {13, 1100, 33, 0},
-                                      {1, 40, 200, 0},  {200, 3, 1, 5},   {3, 513, 257, 0}, {270, 390, 70, 0}};
+                                      {1, 40, 200, 0},  {200, 3, 1, 5},   {3, 513, 257, 0}, {270, 390, 70, 0},
+                                      {101, 70, 65, 0}, {70, 450, 97, 3}, {9, 1024, 33, 0}};
   static const int64_t l2[] = {0, 64 << 10, 4 << 20}; /* few rows fit, or all that are taken at a time */
   for (int size = 0; size < COUNT(l2); size++) {
     for (int i = 0; i < team_count; i++) dd_team_set_l2(teams[i], l2[size]);

@@ -64,8 +64,9 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   const int64_t units = dd_pieces(w->n, g.unit);
   if (w->data) {
     /* Rows in equal parts, an equal number for each thread, and columns: each part of them reads the rows of x again,
-     * or packs them. Where columns are few, more parts of the rows: each of them reads the weights again. */
-    const int64_t kc = c->k->kc, back = w->k > kc && w->n <= kc ? w->n : 0; /* columns to which blocks of k come back */
+     * or packs them. Where columns are few, more parts of the rows: each of them reads the weights again. `back`:
+     * columns that blocks of k come back to, if they are few enough to be kept. */
+    const int64_t kc = c->k->kc, back = w->k > kc && w->n <= kc ? w->n : 0;
     const int64_t fitting = c->l2 ? dd_max64(c->l2 / 3 / (4 * (kc + back)), 1) : MC;
     const int64_t tasks = packs_rows(ldx) ? TASKS_PACKED : TASKS;
     g.row_parts = dd_min64(dd_round_up(dd_pieces(m, dd_min64(fitting, MC)), threads), tiles);
@@ -83,8 +84,8 @@ static grid grid_of(const dd_ctx *c, const dd_packed *w, int64_t tiles, int64_t 
   return g;
 }
 
-/* The left operand of a part. Rows stay where they lie, but for two cases: packs_rows, and where weights are packed here
- * too, many columns pass all rows. */
+/* The left operand of a part. Rows stay where they lie, unless packs_rows says so or weights are packed here, because
+ * then many columns pass all rows. */
 static dd_operand rows_of(dd_ctx *c, const float *x, int64_t ldx, int64_t rows, int64_t kc, const dd_packed *w) {
   const dd_kernels *kn = c->k;
   if (w->data && !packs_rows(ldx))
