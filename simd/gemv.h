@@ -193,8 +193,8 @@ GEMV_TILES(I8_TILE, i8)
 VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_t most_k, const gemv_args *all,
                  int64_t m, size_t x_size, size_t unit_size, size_t w_size, int64_t pair) {
   const int64_t units = (all->n + 15) / 16, row = all->ldw * (int64_t)w_size;
-  if (m == 1 && units <= 4) { /* the case that counts: one tile, which fetches by itself */
-    if (units) tiles[0][units - 1](all);
+  if (m == 1) { /* the case that counts: one tile, which fetches by itself */
+    tiles[0][units - 1](all);
     return;
   }
   const int64_t parts = (m + most_rows - 1) / most_rows; /* equal ones: ten rows are five and five */
@@ -202,7 +202,7 @@ VI void gemv_run(gemv_tile *const tiles[GEMV_ROWS][4], int64_t most_rows, int64_
   const char *next = (const char *)all->w + (passes > 1 ? row * (all->kk / pair) : GEMV_AHEAD);
   int64_t k0 = 0, k1;
   do {
-    k1 = m > 1 && passes > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
+    k1 = passes > 1 && all->kk - k0 > most_k ? k0 + most_k : all->kk;
     for (int64_t r = 0, rows, left = parts; r < m; r += rows, left--) {
       rows = (m - r + left - 1) / left;
       const int64_t most = rows * GEMV_UNITS < 4 ? 4 / rows : GEMV_UNITS; /* few rows: more units, for enough chains */

@@ -169,7 +169,8 @@ static tile_fn *const tile_of[TILE_MR][2][2] = {
 #endif
 };
 
-/* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. */
+/* A column edge: run the tile on a private copy of C, so that nothing beyond the n columns is touched. Not inlined: the
+ * copy would be part of every product's frame. */
 static __attribute__((noinline)) void tile_edge(tile_fn *fn, int64_t mr, int64_t nc, const float *a, const float *b,
                                                 float *c, const tile_job *job) {
   _Alignas(64) float t[TILE_MR * TILE_NR] = {0};

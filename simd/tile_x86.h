@@ -139,15 +139,15 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_OPERAND(a_i, i) , [a_i] "+&r"(a_i)
 
 static void tile_prepare(tile_job *j) {
-  const uint64_t kk = (uint64_t)j->kk, fours = kk / 4, with_c = j->mode == DD_GEMM_CONTINUE ? 0 : TILE_MR,
-                 c_fours = fours < with_c ? fours : with_c, even = c_fours + (fours - c_fours) % 2;
   j->ldc4 = j->ldc * 4;
   j->from_c = j->mode == DD_GEMM_CONTINUE;
   j->add_c = j->mode == DD_GEMM_ADD;
-  j->rest = (int64_t)(kk % 4);
-  j->fours = (int64_t)fours;
-  j->c_fours = (int64_t)even;
-  j->eights = (int64_t)((fours - even) / 2);
+  /* Shifts, because divisions of what may be negative take several times as many instructions. */
+  j->fours = j->kk >> 2;
+  j->rest = j->kk & 3;
+  j->c_fours = j->from_c ? 0 : j->fours < TILE_MR ? j->fours : TILE_MR;
+  j->c_fours += (j->fours - j->c_fours) & 1;
+  j->eights = (j->fours - j->c_fours) >> 1;
   j->wrap = 64 - TILE_MR * 4 * j->as; /* see X_ROWS_AHEAD */
   j->k_on = j->per_k * 4;
   j->four_on = j->k_on * 4;

@@ -38,7 +38,8 @@ for line in 'machine: ' 'build:   ' ', 2 threads' 'kernels: tiny' 'products: tin
   'adamw DRAM' 'creation and first step' \
   "y = x W' 128x32x65" "dW = dy' x, worst of limit" 'step, dropout 0.2' 'price of dropout 0.2' 'matmul dx' \
   'tile in the first cache' "matmul dW = dy' x, products" 'attention backward, products' \
-  'memory, predicted' 'tokens' 'speedup, 2 threads' 'of the tile alone, 2 threads' '128 cores, finer tasks' 'modelled' 'during the run: others kept'; do
+  'memory, predicted' 'tokens' 'speedup, 2 threads' 'of the tile alone, 2 threads' \
+  '128 cores, finer tasks' 'modelled' 'during the run: others kept'; do
   check "a line with: $line" grep -qF -e "$line" out
 done
 check 'no line above 100 columns' none '^.{101,}' out

@@ -227,8 +227,8 @@ static void gemm_cases(int strided) {
   for (int i = 0; i < 12; i++) {
     product p = {.strided = strided, .m = 149 - i, .n = i % 2 ? 33 : 65, .k = 101 + i, .ldc = 70, .at_end = i / 3 % 2,
                  .mode = (dd_gemm_mode)(i % 3), .blocks = i % 3 == DD_GEMM_ADD ? 1 : 1 + i / 6, .seed = rnd(&s)};
-    p.a = (strides){p.k, 1, "rows"};
-    p.b = (strides){p.n, 1, "rows"};
+    p.a = layout(0, p.m, p.k);
+    p.b = layout(0, p.k, p.n);
     product_case(&p, &g);
   }
   guard_free(&g.a);
