@@ -83,6 +83,7 @@ typedef struct tile_job {
 #endif
   const float *next_a, *next_b;
   int64_t per_k, per_tile; /* of next_b: from one k to the next, from one tile to the next */
+  int64_t row, rows;       /* where B is copied: from one of its rows to the next, and how many of them a tile fetches */
   int64_t kk, as, bs, ldc;
   dd_gemm_mode mode;
 } tile_job;
@@ -210,17 +211,37 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const
   }
 }
 
-/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. */
-static void tile_stream(tile_job *j, const dd_operand *o) {
+/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. Of `copies`
+ * of B tiles fetch rows of the next panel, so many tiles all of them. */
+static void tile_stream(tile_job *j, const dd_operand *o, int64_t tiles) {
   j->next_b = o->data;
-  j->per_k = j->per_tile = 0;
-  if (o->next) {
+  j->per_k = j->per_tile = j->row = j->rows = 0;
+  if (o->copy) {
+    j->row = o->step;
+    j->rows = tiles ? (j->kk + tiles - 1) / tiles : 0;
+    j->per_tile = j->rows * o->step;
+    j->per_k = j->kk ? j->per_tile / j->kk : 0;
+  } else if (o->next) {
     const int64_t share = o->next_k ? o->next_k : j->kk ? o->next_step / j->kk : 0;
     j->next_b = o->next;
     j->per_k = share < 1 ? 1 : share;
     j->per_tile = o->next_step;
   }
   tile_prepare(j);
+}
+
+/* Leaves a panel of B in `copy`, and returns the rows of A whose tile did that. */
+VI int64_t tile_copy(int64_t m, int64_t nc, const float *a, int lanes, const float *b, float *c, tile_job *j,
+                     float *copy) {
+#ifdef X_ROWS
+  if (lanes && m >= TILE_MR && nc == TILE_NR) {
+    tile_copying(a, b, c, j, copy);
+    return TILE_MR;
+  }
+#endif
+  (void)m, (void)a, (void)lanes, (void)c;
+  pack_panels(copy, TILE_NR, nc, j->kk, b, 1, j->row);
+  return 0;
 }
 
 /* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed.
@@ -233,28 +254,36 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   const int strided = !in_rows && as != TILE_MR;
   tile_job job[2]; /* they fetch of B, and of A in turn */
   for (int i = 0; i <= two; i++) {
-    job[i].kk = kk, job[i].as = as, job[i].bs = b->step, job[i].ldc = ldc, job[i].mode = mode;
-    tile_stream(&job[i], i ? a : b);
+    job[i].kk = kk, job[i].as = as, job[i].bs = b->copy ? TILE_NR : b->step, job[i].ldc = ldc, job[i].mode = mode;
+    tile_stream(&job[i], i ? a : b, b->copy ? ((m + TILE_MR - 1) / TILE_MR + two) / (1 + two) : 0);
   }
   tile_job *t = job;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const int vectors = nc > TW, direct = nc == TILE_NR || nc == TW;
     tile_fn *const whole = tile_of[TILE_MR - 1][in_rows][vectors];
-    const float *ap = a->data;
+    const float *ap = a->data, *panel = bp;
     float *cp = c + j;
+    int64_t left = m;
     if (nc == 1 && in_rows && a->panel == TILE_MR * as) {
       tile_narrow(m, kk, ap, as, bp, b->step, cp, ldc, mode);
       break;
     }
+    if (b->copy && m > 0) {
+      panel = b->copy;
+      job[0].next_b = j + TILE_NR < n ? bp + b->panel : b->next ? b->next : bp;
+      const int64_t done = tile_copy(m, nc, ap, !in_rows, bp, cp, job, b->copy);
+      job[0].next_b += done / TILE_MR * job[0].per_tile;
+      left -= done, ap += done / TILE_MR * a->panel, cp += done * ldc;
+    }
     for (int i = 0; i <= two; i++) tile_fetch(&job[i], in_rows && j == 0);
-    for (int64_t left = m; left > 0; left -= TILE_MR, ap += a->panel, cp += TILE_MR * ldc) {
+    for (; left > 0; left -= TILE_MR, ap += a->panel, cp += TILE_MR * ldc) {
       const int64_t mr = left < TILE_MR ? left : TILE_MR;
       tile_fn *const fn = mr == TILE_MR ? whole : tile_of[mr - 1][in_rows][vectors];
       t->next_a = ap + a->panel + last;
       if (strided) tile_fetch(t, ((uintptr_t)t->next_a ^ (uintptr_t)(ap + last)) >= 64);
-      if (direct) fn(ap, bp, cp, t);
-      else tile_edge(fn, mr, nc, ap, bp, cp, t);
+      if (direct) fn(ap, panel, cp, t);
+      else tile_edge(fn, mr, nc, ap, panel, cp, t);
       t->next_b += t->per_tile;
       if (two) t = t == job ? job + 1 : job;
     }

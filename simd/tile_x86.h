@@ -100,7 +100,8 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_("xor %k[t], %k[t]") X_("cmpq $1, " X_FETCH) X_("je 3f") X_("ja 5f") X_IN_EIGHTS(1, FOUR, EIGHT)                   \
   X_("3:") WITH_A(AHEAD_A, FOUR, EIGHT)                                                                                \
   X_("5:") X_("cmpq $2, " X_FETCH) X_("jne 7f") X_IN_FOURS(3, X_AHEAD_4B, FOUR)                                        \
-  X_("7:") X_IN_FOURS(4, X_AHEAD_B, FOUR)                                                                              \
+  X_("7:") X_IN_FOURS(4, X_AHEAD_B, FOUR) X_LAST(ONE)
+#define X_LAST(ONE)                                                                                                    \
   X_("6:") X_("mov " X_REST ", %[t]") X_("test %[t], %[t]") X_("je 8f")                                                \
   X_("7:") ONE X_B_ON(1) X_("dec %[t]") X_("jne 7b") X_("8:")
 
@@ -111,6 +112,23 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
 #define X_LANES_AHEAD                                                                                                  \
   X_("prefetcht1 (%[fa])") X_("prefetcht1 (%[fa],%[as])") X_("prefetcht1 (%[fa],%[as],2)")                             \
   X_("prefetcht1 (%[fa],%[as3])") X_("lea (%[fa],%[as],4), %[fa]")
+
+/* The first tile of a panel of B that is copied: its rows lie apart, and come into the first cache on time if they are
+ * asked for X_FAR k before. */
+#define X_FAR 32
+#if X_BYTES > 32
+#define X_FETCH_FAR(u) X_("prefetcht0 " X_AT(u, far, bs)) X_("prefetcht0 64" X_AT(u, far, bs))
+#else
+#define X_FETCH_FAR(u) X_("prefetcht0 " X_AT(u, far, bs))
+#endif
+#define X_K_COPY(u)                                                                                                    \
+  X_FETCH_FAR(u) X_B(u) X_("vmovaps " X_R(0) ", 2*" X_HALF "*" #u "(%[copy])")                                         \
+  X_("vmovaps " X_R(1) ", 2*" X_HALF "*" #u "+" X_HALF "(%[copy])") X_ROWS(X_LANE, u)
+#define X_COPY_ON(n) X_("add $2*" X_HALF "*" #n ", %[copy]")
+#define X_ONE_COPY X_K_COPY(0) X_("add %[as], %[a]") X_("add %[bs], %[far]") X_COPY_ON(1)
+#define X_FOUR_COPY                                                                                                    \
+  X_K_COPY(0) X_K_COPY(1) X_K_COPY(2) X_K_COPY(3) X_B_ON(4)                                                            \
+  X_("lea (%[a],%[as],4), %[a]") X_("lea (%[far],%[bs],4), %[far]") X_COPY_ON(4)
 
 /* ---- A by rows ---- */
 #define X_ROW(kind, i, a, m, p, q, u) X_##kind("4*" #u X_AT(m, a, as), p, q)
@@ -154,6 +172,9 @@ static void tile_prepare(tile_job *j) {
   j->eight_on = j->k_on * 8;
   /* Rows of B that lie apart come in time if a load meets every fourth of them, not every eighth: 14 % on Zen 3. */
   j->plain = j->eight_on > 64 ? 2 : j->bs != TILE_NR ? 3 : 0;
+  if (!j->rows) return;
+  j->k_on = j->four_on = j->eight_on = j->row * 4;
+  j->plain = j->rows > j->kk / 4 ? 2 : j->rows > j->kk / 8 ? 3 : 0;
 }
 VI void tile_fetch(tile_job *j, int fetch_a) { j->fetch = fetch_a && j->plain != 2 ? 1 : j->plain; }
 
@@ -165,6 +186,18 @@ static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job
   __asm__ volatile(X_BEGIN X_CHAINS(X_A_IN_FOURS, X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES,
                                     X_FOUR_LANES X_FOUR_LANES) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa)
+                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
+                   : X_CLOBBERS, "cc", "memory");
+}
+
+static void tile_copying(const float *a, const float *b, float *c, tile_job *job, float *copy) {
+  const float *fb = job->next_b, *far = b + X_FAR * job->row;
+  const int64_t as = job->as * 4, bs = job->row * 4;
+  int64_t t;
+  job->c = c;
+  __asm__ volatile(X_BEGIN X_("xor %k[t], %k[t]") X_IN_FOURS(1, X_AHEAD_B, X_FOUR_COPY) X_LAST(X_ONE_COPY) X_END
+                   : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [far] "+&r"(far),
+                     [copy] "+&r"(copy)
                    : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");
 }

@@ -97,7 +97,7 @@ typedef struct product {
 } product;
 
 typedef struct rooms {
-  guard a, b, pa, pb, c;
+  guard a, b, pa, pb, c, copy;
 } rooms;
 static const char *const mode_names[] = {"set", "continue", "add"};
 
@@ -118,9 +118,15 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   dd_operand ob = {.data = pb, .step = t->nr, .panel = t->nr * kb};
   if (p->a.rs == 1) oa = (dd_operand){.data = a + k0 * p->a.cs, .step = p->a.cs, .panel = t->mr};
   else if (p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
-  if (p->b.cs == 1 && p->n % (t->nr / 2) == 0)
+  const int copied = p->seed % 2;
+  if (p->b.cs == 1 && (copied || p->n % (t->nr / 2) == 0))
     ob = (dd_operand){
         .data = b + k0 * p->b.rs, .step = p->b.rs, .panel = t->nr, .next = b, .next_step = p->k, .next_k = p->ldc};
+  if (p->b.cs == 1 && copied) {
+    ob.copy = guard_place(&g->copy, (size_t)(t->nr * kb) * sizeof *ob.copy, 64, p->at_end);
+    if (p->blocks > 1) ob.next = NULL;
+    if (p->m % 2) oa.next = a;
+  }
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
   upper_halves_are_clean("gemm_strided", t->tier);
 }
@@ -184,7 +190,8 @@ static void gemm_cases(int strided) {
   enum { MAX_M = 150, MAX_N = 230, MAX_K = 300 };
   rooms g = {guard_new(MAX_M * (2 * MAX_K + 3) * sizeof(float)), guard_new(MAX_K * (2 * MAX_N + 3) * sizeof(float)),
              guard_new((MAX_M + DD_MR_MAX) * MAX_K * sizeof(float)),
-             guard_new((MAX_N + DD_NR_MAX) * MAX_K * sizeof(float)), guard_new(MAX_M * (MAX_N + 40) * sizeof(float))};
+             guard_new((MAX_N + DD_NR_MAX) * MAX_K * sizeof(float)), guard_new(MAX_M * (MAX_N + 40) * sizeof(float)),
+             guard_new(DD_NR_MAX * MAX_K * sizeof(float))};
   uint64_t s = 20240607;
   /* The steps 1, 1 and 1 with periods 40, 70 and 41 meet every m, n and k, and m 1..40 x n 1..70 in ever new pairs. */
   for (int i = 0; i < 900; i++) {
@@ -236,6 +243,7 @@ static void gemm_cases(int strided) {
   guard_free(&g.pa);
   guard_free(&g.pb);
   guard_free(&g.c);
+  guard_free(&g.copy);
 }
 void kernel_gemm(void **state) {
   (void)state;

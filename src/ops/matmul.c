@@ -14,21 +14,19 @@ enum {
                 * equally fast; fewer where each packs its rows */
   TASKS_PACKED = 2,
   ROW_TILES = 6,   /* least height of a task, in tiles: lower ones cost more than they save in waiting */
-  DW_ROWS = 1536,  /* tile of a weight gradient */
-  DW_COLS = 384,   /* twice that where dy is narrow; rows, too, where the second cache holds a square tile */
-  DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and packing it costs more than it gains */
-  DW_SHORT = 96,   /* up to here too few rows of tiles use what would be packed of x, */
-  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; where x stays in place, at it, too */
+  DW_ROWS = 512,   /* tile of a weight gradient: its rows of dy are packed and stay in the second cache */
+  DW_COLS = 768,
+  DW_SQUARE = 384, /* rows and columns where the second cache holds such a tile, too */
+  DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and high tiles find it there in time */
+  DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x, */
+  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; of short ones, at it, too */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
 
-/* Most columns of x that are packed for a weight gradient. */
-static int64_t x_columns(int64_t in) { return dd_min64(2 * DW_COLS, in) + DD_NR_MAX; }
-
 int64_t dd_matmul_scratch(int64_t widest) {
   const int64_t fresh = (DD_FRESH_ROWS + DD_MR_MAX + STRIP) * DD_KC_MAX;
-  const int64_t backward = (x_columns(widest) + dd_min64(DW_ROWS, widest) + DD_MR_MAX) * DD_TOKEN_CHUNK;
+  const int64_t backward = (DD_NR_MAX + dd_min64(DW_ROWS, widest) + DD_MR_MAX) * DD_TOKEN_CHUNK;
   return fresh > backward ? fresh : backward;
 }
 
@@ -173,45 +171,44 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   dd_enter(c, DD_PHASE_DWEIGHT);
   const dd_kernels *kn = c->k;
   /* A square tile reads least from beyond the second cache, if it stays there from chunk to chunk with its operands. */
-  const int square = c->l2 / 4 * 3 >= 4 * DW_COLS * (DW_COLS + 2 * DD_TOKEN_CHUNK);
+  const int square = c->l2 / 4 * 3 >= 4 * DW_SQUARE * (DW_SQUARE + 2 * DD_TOKEN_CHUNK);
   /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
-   * the columns reads dy again, a part of the rows packs x again. */
+   * the columns packs its rows of dy again, a part of the rows copies x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
-  int64_t row_parts = dd_pieces(out, square ? DW_COLS : DW_ROWS);
-  int64_t col_parts = dd_pieces(in, out > MC ? DW_COLS : 2 * DW_COLS);
+  int64_t row_parts = dd_pieces(out, square ? DW_SQUARE : DW_ROWS);
+  int64_t col_parts = dd_pieces(in, square && out > MC ? DW_SQUARE : DW_COLS);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
     /* x in place: short rows of it better whole, while three panels are left to a part of the rows of dW. */
-    const int few = out <= DW_SHORT && in < DW_COLS && 6 * row_parts <= row_panels;
+    const int few = out <= DW_SHORT && in < DW_SQUARE && 6 * row_parts <= row_panels;
     if (2 * row_parts <= row_panels && (few || out / row_parts >= in / col_parts)) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
     else break;
   }
   if (row_parts * col_parts % c->nthreads) row_parts = dd_min64(dd_round_up(row_parts, c->nthreads), row_panels);
-  float *pb = c->scratch, *pa = pb + x_columns(in) * DD_TOKEN_CHUNK;
+  float *copy = c->scratch, *pa = copy + DD_NR_MAX * DD_TOKEN_CHUNK;
   DD_FOR(c, task, row_parts * col_parts) {
     const int64_t o = dd_part_begin(row_panels, task / col_parts, row_parts) * kn->mr;
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
-    /* Rows of x that lie apart come from the second cache for each row of tiles: high tiles can wait for them. */
-    const int in_place = ni % (kn->nr / 2) == 0 && ((in <= DW_NARROW && kn->mr > 8) || no <= DW_SHORT);
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
-    const int pack_dy = ni >= (in_place ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
+    const int pack_dy = ni >= (no > DW_SHORT ? DW_PANELS : DW_PANELS + 1) * kn->nr;
+    /* Rows of x that lie apart come from the second cache for each row of tiles: few or high tiles can wait for them. */
+    const int in_place = ni % (kn->nr / 2) == 0 && ((no <= DW_SHORT && !pack_dy) || (in <= DW_NARROW && kn->mr > 8));
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
-      if (!in_place) kn->pack_b(pb, kc, ni, xt, in, 1);
       dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
       if (pack_dy) {
         kn->pack_a(pa, no, kc, left.data, 1, out);
         left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
         fetch_chunk(&left, dy + (t + kc) * out + o, no, out, tiles, 2);
       }
-      dd_operand right = {
-          .data = in_place ? xt : pb, .step = in_place ? in : kn->nr, .panel = in_place ? kn->nr : kn->nr * kc};
-      fetch_chunk(&right, xt + kc * in, ni, in, tiles, 1 + pack_dy);
+      dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
+      if (!in_place) right.copy = copy;
+      else fetch_chunk(&right, right.next, ni, in, tiles, 1 + pack_dy);
       if (in_place && ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
