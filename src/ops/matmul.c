@@ -100,22 +100,30 @@ typedef struct strip {
 
 static dd_operand strip_of(dd_ctx *c, const dd_packed *w, const strip *s) {
   const dd_kernels *kn = c->k;
-  const int64_t panel = kn->nr * s->kc, down = dd_pieces(s->rows, kn->mr);
+  const int64_t panel = kn->nr * s->kc;
   dd_operand right = {.step = kn->nr, .panel = panel};
   if (w->data) {
     right.data = packed_at(kn, w, s->k0, s->kc, s->col);
     right.next = right.data + panel;
-    right.next_step = panel / down;
+    right.next_step = panel / dd_pieces(s->rows, kn->mr);
     return right;
   }
   /* Few rows: packed weights would be written to memory to be read once. Here they are packed where they are used, and
-   * pass through the caches once. */
+   * pass through the caches once; where their columns lie side by side, the first tile copies them. */
   float *pb = c->scratch + (DD_FRESH_ROWS + DD_MR_MAX) * DD_KC_MAX;
-  kn->pack_b(pb, s->kc, s->cols, w->w + s->k0 * w->rs + s->col * w->cs, w->rs, w->cs);
-  right.data = pb;
+  const float *at = w->w + s->k0 * w->rs + s->col * w->cs;
   if (s->k1 < w->k) right.next = w->w + s->k1 * w->rs + s->col1 * w->cs;
-  right.next_k = w->rs; /* a tile fetches one column, or a part of all rows */
-  right.next_step = w->rs == 1 ? w->cs : dd_pieces(STRIP, down * dd_pieces(s->cols, kn->nr));
+  if (w->cs == 1) {
+    right.data = at;
+    right.step = w->rs;
+    right.panel = kn->nr;
+    right.copy = pb;
+    return right;
+  }
+  kn->pack_b(pb, s->kc, s->cols, at, w->rs, w->cs);
+  right.data = pb;
+  right.next_k = 1; /* a tile fetches a column */
+  right.next_step = w->cs;
   return right;
 }
 
