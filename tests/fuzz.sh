@@ -23,9 +23,9 @@ if [ -z "$build" ]; then
   trap 'rm -rf "$build"' EXIT
 fi
 if [ ! -f "$build/build.ninja" ]; then
-  CC=${CC:-clang} meson setup "$build" "$src" --buildtype=debugoptimized --optimization=1 -Db_lundef=false \
+  CC=${CC:-clang} meson setup "$build" "$src" --buildtype=release --optimization=1 -Db_lundef=false \
     -Db_sanitize=address,undefined \
-    -Dc_args='-fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined' >/dev/null
+    -Dc_args='-gline-tables-only -fsanitize=fuzzer-no-link -fno-sanitize-recover=undefined' >/dev/null
 fi
 # shellcheck disable=SC2046 # a word each
 ninja -C "$build" $(for t in $targets; do echo "tests/libfuzzer_$t tests/fuzz_$t"; done) >"$build/ninja.log" ||
