@@ -33,8 +33,8 @@ typedef struct dd_operand {
   const float *next;  /* a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
   int64_t next_step;  /* from one tile's share to the next one's */
   int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */
-  float *copy;        /* of B; room for a panel of kk k, 64-byte aligned, which is then read from there by all tiles but
-                       * the first, that leaves it there; `next` is the panel after the last one, in the same steps */
+  float *copy;        /* of B; room for a panel of kk k, 64-byte aligned, where its first tile may leave it for the
+                       * others; `next` is then the panel after the last one, in the same steps; NULL: none */
 } dd_operand;
 
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */
@@ -83,8 +83,8 @@ enum { DD_GEMV_PANEL = 64 };
   /* C[m][n] (row stride ldc) from packed A and B of the same kk: see dd_gemm_mode. */                                 \
   X(void, gemm, (int64_t m, int64_t n, int64_t kk, const float *a, const float *b, float *c, int64_t ldc,              \
                  dd_gemm_mode mode))                                                                                   \
-  /* The same product from operands in place. Of A only the m rows are read; of B, where it has no `copy`, all columns  \
-   * up to a multiple of the vector (NR/2), which must be there. */                                                                            \
+  /* The same product from operands in place. Of A only the m rows are read; of B, if it has no `copy`, all columns up \
+   * to a multiple of the vector (NR/2), which must be there. */                                                       \
   X(void, gemm_strided, (int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,         \
                          int64_t ldc, dd_gemm_mode mode))                                                              \
   /* dst[i] = e^src[i]; in place. <= 1.02 ulp (see vmath.h). */                                                        \

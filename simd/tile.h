@@ -83,7 +83,7 @@ typedef struct tile_job {
 #endif
   const float *next_a, *next_b;
   int64_t per_k, per_tile; /* of next_b: from one k to the next, from one tile to the next */
-  int64_t row, rows;       /* where B is copied: from one of its rows to the next, and how many of them a tile fetches */
+  int64_t rows;            /* where B is copied: how many of its rows, per_k apart, a tile should fetch */
   int64_t kk, as, bs, ldc;
   dd_gemm_mode mode;
 } tile_job;
@@ -211,16 +211,15 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const
   }
 }
 
-/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. Of `copies`
- * of B tiles fetch rows of the next panel, so many tiles all of them. */
-static void tile_stream(tile_job *j, const dd_operand *o, int64_t tiles) {
+/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. Where B has
+ * a copy, they fetch rows of its next panel: a fourth of them the tile that copies, so many `others` the rest. */
+static void tile_stream(tile_job *j, const dd_operand *o, int64_t others) {
   j->next_b = o->data;
-  j->per_k = j->per_tile = j->row = j->rows = 0;
+  j->per_k = j->per_tile = j->rows = 0;
   if (o->copy) {
-    j->row = o->step;
-    j->rows = tiles ? (j->kk + tiles - 1) / tiles : 0;
+    j->per_k = o->step;
+    j->rows = others ? (j->kk - j->kk / 4) / others + 1 : j->kk;
     j->per_tile = j->rows * o->step;
-    j->per_k = j->kk ? j->per_tile / j->kk : 0;
   } else if (o->next) {
     const int64_t share = o->next_k ? o->next_k : j->kk ? o->next_step / j->kk : 0;
     j->next_b = o->next;
@@ -240,11 +239,12 @@ VI int64_t tile_copy(int64_t m, int64_t nc, const float *a, int lanes, const flo
   }
 #endif
   (void)m, (void)a, (void)lanes, (void)c;
-  pack_panels(copy, TILE_NR, nc, j->kk, b, 1, j->row);
+  pack_panels(copy, TILE_NR, nc, j->kk, b, 1, j->per_k);
   return 0;
 }
 
-/* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines, nothing packed.
+/* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines but by a tile
+ * that copies, nothing packed.
  * Little happens between two tiles, because one of attention's takes 200 cycles. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
@@ -255,7 +255,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
   tile_job job[2]; /* they fetch of B, and of A in turn */
   for (int i = 0; i <= two; i++) {
     job[i].kk = kk, job[i].as = as, job[i].bs = b->copy ? TILE_NR : b->step, job[i].ldc = ldc, job[i].mode = mode;
-    tile_stream(&job[i], i ? a : b, b->copy ? ((m + TILE_MR - 1) / TILE_MR + two) / (1 + two) : 0);
+    tile_stream(&job[i], i ? a : b, (m - 1) / TILE_MR / (1 + two));
   }
   tile_job *t = job;
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
@@ -273,7 +273,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
       panel = b->copy;
       job[0].next_b = j + TILE_NR < n ? bp + b->panel : b->next ? b->next : bp;
       const int64_t done = tile_copy(m, nc, ap, !in_rows, bp, cp, job, b->copy);
-      job[0].next_b += done / TILE_MR * job[0].per_tile;
+      if (done) job[0].next_b += kk / 4 * b->step;
       left -= done, ap += done / TILE_MR * a->panel, cp += done * ldc;
     }
     for (int i = 0; i <= two; i++) tile_fetch(&job[i], in_rows && j == 0);

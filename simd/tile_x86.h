@@ -114,7 +114,8 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_("prefetcht1 (%[fa],%[as3])") X_("lea (%[fa],%[as],4), %[fa]")
 
 /* The first tile of a panel of B that is copied: its rows lie apart, and come into the first cache on time if they are
- * asked for X_FAR k before. */
+ * asked for X_FAR k before. Of the next panel's rows one line is fetched; where they have two, the other one comes with
+ * it on most processors, or when the panel is copied. */
 #define X_FAR 32
 #if X_BYTES > 32
 #define X_FETCH_FAR(u) X_("prefetcht0 " X_AT(u, far, bs)) X_("prefetcht0 64" X_AT(u, far, bs))
@@ -173,7 +174,7 @@ static void tile_prepare(tile_job *j) {
   /* Rows of B that lie apart come in time if a load meets every fourth of them, not every eighth: 14 % on Zen 3. */
   j->plain = j->eight_on > 64 ? 2 : j->bs != TILE_NR ? 3 : 0;
   if (!j->rows) return;
-  j->k_on = j->four_on = j->eight_on = j->row * 4;
+  j->four_on = j->eight_on = j->k_on; /* a row each time, in whichever loop has times enough */
   j->plain = j->rows > j->kk / 4 ? 2 : j->rows > j->kk / 8 ? 3 : 0;
 }
 VI void tile_fetch(tile_job *j, int fetch_a) { j->fetch = fetch_a && j->plain != 2 ? 1 : j->plain; }
@@ -191,8 +192,8 @@ static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job
 }
 
 static void tile_copying(const float *a, const float *b, float *c, tile_job *job, float *copy) {
-  const float *fb = job->next_b, *far = b + X_FAR * job->row;
-  const int64_t as = job->as * 4, bs = job->row * 4;
+  const float *fb = job->next_b, *far = b + X_FAR * job->per_k;
+  const int64_t as = job->as * 4, bs = job->per_k * 4;
   int64_t t;
   job->c = c;
   __asm__ volatile(X_BEGIN X_("xor %k[t], %k[t]") X_IN_FOURS(1, X_AHEAD_B, X_FOUR_COPY) X_LAST(X_ONE_COPY) X_END

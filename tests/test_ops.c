@@ -121,7 +121,8 @@ static void test_dweight(void **state) {
   (void)state;
   static const int64_t shapes[][3] = {{1, 1, 1},     {2, 5, 3},      {256, 7, 9},   {257, 33, 17}, {600, 50, 70},
                                       {300, 200, 3}, {30, 100, 400}, {70, 1, 1000}, {513, 65, 64},
-                                      {20, 768, 384}, {258, 30, 270}};
+                                      {20, 768, 384}, {258, 30, 270},
+                                      {300, 110, 300}, {258, 530, 40}, {258, 13, 800}};
   for (int s = 0; s < COUNT(shapes); s++) {
     const int64_t m = shapes[s][0], n = shapes[s][1], k = shapes[s][2];
     CASE("dweight rows %d out %d in %d", (int)m, (int)n, (int)k);

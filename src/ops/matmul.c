@@ -202,9 +202,10 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = ni >= (no > DW_SHORT ? DW_PANELS : DW_PANELS + 1) * kn->nr;
-    /* Rows of x that lie apart come from the second cache for each row of tiles: few or high tiles can wait for them. */
+    /* Rows of x that lie apart come from the second cache for each row of tiles: few or high ones can wait for them. */
     const int in_place = ni % (kn->nr / 2) == 0 && ((no <= DW_SHORT && !pack_dy) || (in <= DW_NARROW && kn->mr > 8));
-    const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
+    const int64_t panels = dd_pieces(ni, kn->nr), tiles = dd_pieces(no, kn->mr) * panels;
+    const int64_t others = in_place ? tiles : dd_max64(tiles - panels, 1); /* that do not copy */
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
       const float *xt = x + t * in + i;
@@ -212,7 +213,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       if (pack_dy) {
         kn->pack_a(pa, no, kc, left.data, 1, out);
         left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
-        fetch_chunk(&left, dy + (t + kc) * out + o, no, out, tiles, 2);
+        fetch_chunk(&left, dy + (t + kc) * out + o, no, out, others, 2);
       }
       dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
       if (!in_place) right.copy = copy;
