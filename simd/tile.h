@@ -244,8 +244,7 @@ VI int64_t tile_copy(int64_t m, int64_t nc, const float *a, int lanes, const flo
 }
 
 /* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines but by a tile
- * that copies, nothing packed.
- * Little happens between two tiles, because one of attention's takes 200 cycles. */
+ * that copies, nothing packed. Little happens between two tiles, because one of attention's takes 200 cycles. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const float *bp = b->data;

@@ -19,7 +19,7 @@ enum {
   DW_SQUARE = 384, /* rows and columns where the second cache holds such a tile, too */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and high tiles find it there in time */
   DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x, */
-  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; of short ones, at it, too */
+  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; where x may stay in place, at it, too */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
@@ -200,10 +200,11 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
+    const int low = no <= DW_SHORT, narrow = in <= DW_NARROW && kn->mr > 8;
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
-    const int pack_dy = ni >= (no > DW_SHORT ? DW_PANELS : DW_PANELS + 1) * kn->nr;
+    const int pack_dy = ni >= (low || narrow ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
     /* Rows of x that lie apart come from the second cache for each row of tiles: few or high ones can wait for them. */
-    const int in_place = ni % (kn->nr / 2) == 0 && ((no <= DW_SHORT && !pack_dy) || (in <= DW_NARROW && kn->mr > 8));
+    const int in_place = ni % (kn->nr / 2) == 0 && ((low && !pack_dy) || narrow);
     const int64_t panels = dd_pieces(ni, kn->nr), tiles = dd_pieces(no, kn->mr) * panels;
     const int64_t others = in_place ? tiles : dd_max64(tiles - panels, 1); /* that do not copy */
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
@@ -216,9 +217,10 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
         fetch_chunk(&left, dy + (t + kc) * out + o, no, out, others, 2);
       }
       dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
-      if (!in_place) right.copy = copy;
-      else fetch_chunk(&right, right.next, ni, in, tiles, 1 + pack_dy);
-      if (in_place && ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
+      if (in_place) {
+        fetch_chunk(&right, right.next, ni, in, tiles, 1 + pack_dy);
+        if (ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
+      } else right.copy = copy;
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
