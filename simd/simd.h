@@ -30,11 +30,12 @@ typedef struct dd_operand {
   const float *data;
   int64_t step, panel;
   int64_t lane;       /* of A; 0: lanes lie side by side */
-  const float *next;  /* a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
+  const float *next;  /* of B, a hint: what is needed afterwards, fetched meanwhile, tile by tile; NULL: nothing */
   int64_t next_step;  /* from one tile's share to the next one's */
   int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */
-  float *copy;        /* of B; room for a panel of kk k, 64-byte aligned, where its first tile may leave it for the
-                       * others; `next` is then the panel after the last one, in the same steps; NULL: none */
+  float *copy;        /* where the tiles that read it first may leave it packed for the others, 64-byte aligned; NULL:
+                       * nowhere. Of A, whose lanes lie side by side: all panels. Of B: one panel; `next` is then the
+                       * panel after the last one, in the same steps */
 } dd_operand;
 
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */

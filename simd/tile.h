@@ -243,49 +243,77 @@ VI int64_t tile_copy(int64_t m, int64_t nc, const float *a, int lanes, const flo
   return 0;
 }
 
+/* The first panel of B, of nc columns, and all panels of A but the first: the tiles leave them packed. */
+static void tiles_leaving(int64_t m, int64_t nc, const dd_operand *a, const float *b, float *c, tile_job *j) {
+  const float *ap = a->data + a->panel;
+  float *copy = a->copy + TILE_MR * j->kk;
+  c += TILE_MR * j->ldc;
+  for (int64_t left = m - TILE_MR; left > 0; left -= TILE_MR, ap += a->panel, c += TILE_MR * j->ldc) {
+    const int64_t mr = left < TILE_MR ? left : TILE_MR;
+    tile_fn *const fn = tile_of[mr - 1][0][nc > TW];
+#ifdef X_ROWS
+    if (left >= TW && nc == TILE_NR) {
+      tile_job in_place = *j;
+      in_place.as = a->step;
+      in_place.next_a = ap + a->panel + TILE_MR - 1;
+      tile_leaving(ap, b, c, &in_place, copy);
+    } else
+#endif
+    {
+      pack_panels(copy, TILE_MR, mr, j->kk, ap, 1, a->step);
+      if (nc == TILE_NR || nc == TW) fn(copy, b, c, j);
+      else tile_edge(fn, mr, nc, copy, b, c, j);
+    }
+    copy += TILE_MR * j->kk;
+    j->next_b += j->per_tile;
+  }
+}
+
 /* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines but by a tile
  * that copies, nothing packed. Little happens between two tiles, because one of attention's takes 200 cycles. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
+  const dd_operand packed = {.data = a->copy, .step = TILE_MR, .panel = TILE_MR * kk};
+  const dd_operand rows = a->copy ? packed : *a;
   const float *bp = b->data;
-  const int in_rows = a->lane != 0, two = a->next != NULL;
-  const int64_t as = in_rows ? a->lane : a->step, last = in_rows ? 0 : TILE_MR - 1;
+  const int in_rows = rows.lane != 0;
+  const int64_t as = in_rows ? rows.lane : rows.step, last = in_rows ? 0 : TILE_MR - 1;
   const int strided = !in_rows && as != TILE_MR;
-  tile_job job[2]; /* they fetch of B, and of A in turn */
-  for (int i = 0; i <= two; i++) {
-    job[i].kk = kk, job[i].as = as, job[i].bs = b->copy ? TILE_NR : b->step, job[i].ldc = ldc, job[i].mode = mode;
-    tile_stream(&job[i], i ? a : b, (m - 1) / TILE_MR / (1 + two));
-  }
-  tile_job *t = job;
+  tile_job job = {.kk = kk, .as = as, .bs = b->copy ? TILE_NR : b->step, .ldc = ldc, .mode = mode};
+  tile_stream(&job, b, (m - 1) / TILE_MR);
   for (int64_t j = 0; j < n; j += TILE_NR, bp += b->panel) {
     const int64_t nc = n - j < TILE_NR ? n - j : TILE_NR;
     const int vectors = nc > TW, direct = nc == TILE_NR || nc == TW;
     tile_fn *const whole = tile_of[TILE_MR - 1][in_rows][vectors];
-    const float *ap = a->data, *panel = bp;
+    const float *ap = rows.data, *panel = bp;
     float *cp = c + j;
-    int64_t left = m;
-    if (nc == 1 && in_rows && a->panel == TILE_MR * as) {
+    int64_t left = m, end = 0;
+    if (nc == 1 && in_rows && rows.panel == TILE_MR * as) {
       tile_narrow(m, kk, ap, as, bp, b->step, cp, ldc, mode);
       break;
     }
+    if (a->copy && j == 0) {
+      end = m < TILE_MR ? 0 : m - TILE_MR;
+      pack_panels(a->copy, TILE_MR, m - end, kk, a->data, 1, a->step);
+    }
     if (b->copy && m > 0) {
       panel = b->copy;
-      job[0].next_b = j + TILE_NR < n ? bp + b->panel : b->next ? b->next : bp;
-      const int64_t done = tile_copy(m, nc, ap, !in_rows, bp, cp, job, b->copy);
-      if (done) job[0].next_b += kk / 4 * b->step;
-      left -= done, ap += done / TILE_MR * a->panel, cp += done * ldc;
+      job.next_b = j + TILE_NR < n ? bp + b->panel : b->next ? b->next : bp;
+      const int64_t done = tile_copy(m, nc, ap, !in_rows, bp, cp, &job, b->copy);
+      if (done) job.next_b += kk / 4 * b->step;
+      left -= done, ap += done / TILE_MR * rows.panel, cp += done * ldc;
     }
-    for (int i = 0; i <= two; i++) tile_fetch(&job[i], in_rows && j == 0);
-    for (; left > 0; left -= TILE_MR, ap += a->panel, cp += TILE_MR * ldc) {
+    tile_fetch(&job, in_rows && j == 0);
+    for (; left > end; left -= TILE_MR, ap += rows.panel, cp += TILE_MR * ldc) {
       const int64_t mr = left < TILE_MR ? left : TILE_MR;
       tile_fn *const fn = mr == TILE_MR ? whole : tile_of[mr - 1][in_rows][vectors];
-      t->next_a = ap + a->panel + last;
-      if (strided) tile_fetch(t, ((uintptr_t)t->next_a ^ (uintptr_t)(ap + last)) >= 64);
-      if (direct) fn(ap, panel, cp, t);
-      else tile_edge(fn, mr, nc, ap, panel, cp, t);
-      t->next_b += t->per_tile;
-      if (two) t = t == job ? job + 1 : job;
+      job.next_a = ap + rows.panel + last;
+      if (strided) tile_fetch(&job, ((uintptr_t)job.next_a ^ (uintptr_t)(ap + last)) >= 64);
+      if (direct) fn(ap, panel, cp, &job);
+      else tile_edge(fn, mr, nc, ap, panel, cp, &job);
+      job.next_b += job.per_tile;
     }
+    if (end) tiles_leaving(m, nc, a, panel, c + j, &job);
   }
 }
 

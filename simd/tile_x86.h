@@ -131,6 +131,16 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_K_COPY(0) X_K_COPY(1) X_K_COPY(2) X_K_COPY(3) X_B_ON(4)                                                            \
   X_("lea (%[a],%[as],4), %[a]") X_("lea (%[far],%[bs],4), %[far]") X_COPY_ON(4)
 
+/* The tiles of the first panel of B leave A packed: a vector of each k, of which the next k takes back what is beyond
+ * MR. Lanes of the next tile are fetched, because most come from beyond the second cache. */
+#define X_MR4 X_STR(TILE_MR) "*4"
+#define X_K_LEAVE(u)                                                                                                   \
+  X_B(u) X_("vmovups " X_AT(u, a, as) ", " X_R(2)) X_("vmovups " X_R(2) ", " X_MR4 "*" #u "(%[copy])") X_ROWS(X_LANE, u)
+#define X_LEAVE_ON(n) X_("add $" X_MR4 "*" #n ", %[copy]")
+#define X_ONE_LEAVE X_K_LEAVE(0) X_("add %[as], %[a]") X_LEAVE_ON(1)
+#define X_FOUR_LEAVE                                                                                                   \
+  X_K_LEAVE(0) X_K_LEAVE(1) X_K_LEAVE(2) X_K_LEAVE(3) X_B_ON(4) X_("lea (%[a],%[as],4), %[a]") X_LEAVE_ON(4)
+
 /* ---- A by rows ---- */
 #define X_ROW(kind, i, a, m, p, q, u) X_##kind("4*" #u X_AT(m, a, as), p, q)
 #define X_STEP_4(a, i) X_("add $4, %[" #a "]")
@@ -198,6 +208,20 @@ static void tile_copying(const float *a, const float *b, float *c, tile_job *job
   job->c = c;
   __asm__ volatile(X_BEGIN X_("xor %k[t], %k[t]") X_IN_FOURS(1, X_AHEAD_B, X_FOUR_COPY) X_LAST(X_ONE_COPY) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [far] "+&r"(far),
+                     [copy] "+&r"(copy)
+                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
+                   : X_CLOBBERS, "cc", "memory");
+}
+
+/* Of A and `copy` it touches a vector for each k, TW - MR lanes more than it multiplies. */
+static void tile_leaving(const float *a, const float *b, float *c, tile_job *job, float *copy) {
+  const float *fa = job->next_a, *fb = job->next_b;
+  const int64_t as = job->as * 4, bs = job->bs * 4;
+  int64_t t;
+  job->c = c;
+  __asm__ volatile(X_BEGIN X_("xor %k[t], %k[t]") X_IN_FOURS(1, X_LANES_AHEAD X_AHEAD_B, X_FOUR_LEAVE)
+                       X_LAST(X_ONE_LEAVE) X_END
+                   : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa),
                      [copy] "+&r"(copy)
                    : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
                    : X_CLOBBERS, "cc", "memory");

@@ -116,8 +116,11 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   }
   dd_operand oa = {.data = pa, .step = t->mr, .panel = t->mr * kb};
   dd_operand ob = {.data = pb, .step = t->nr, .panel = t->nr * kb};
-  if (p->a.rs == 1) oa = (dd_operand){.data = a + k0 * p->a.cs, .step = p->a.cs, .panel = t->mr};
-  else if (p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
+  if (p->a.rs == 1) {
+    oa = (dd_operand){.data = a + k0 * p->a.cs, .step = p->a.cs, .panel = t->mr};
+    if (p->seed / 2 % 2) oa.copy = memset(pa, 0xff, (size_t)an * sizeof *pa);
+  }
+  if (p->a.rs != 1 && p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
   const int copied = p->seed % 2;
   if (p->b.cs == 1 && (copied || p->n % (t->nr / 2) == 0))
     ob = (dd_operand){
@@ -125,7 +128,6 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   if (p->b.cs == 1 && copied) {
     ob.copy = guard_place(&g->copy, (size_t)(t->nr * kb) * sizeof *ob.copy, 64, p->at_end);
     if (p->blocks > 1) ob.next = NULL;
-    if (p->m % 2) oa.next = a;
   }
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
   upper_halves_are_clean("gemm_strided", t->tier);

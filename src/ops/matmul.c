@@ -14,12 +14,14 @@ enum {
                 * equally fast; fewer where each packs its rows */
   TASKS_PACKED = 2,
   ROW_TILES = 6,   /* least height of a task, in tiles: lower ones cost more than they save in waiting */
-  DW_ROWS = 512,   /* tile of a weight gradient: its rows of dy are packed and stay in the second cache */
+  DW_ROWS = 512,   /* tile of a weight gradient: its rows of dy, once copied, stay in the second cache */
   DW_COLS = 768,
   DW_SQUARE = 384, /* rows and columns where the second cache holds such a tile, too */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and high tiles find it there in time */
-  DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x, */
-  DW_PANELS = 8    /* and below it too few panels what would be packed of dy; where x may stay in place, at it, too */
+  DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x */
+  DW_PANELS = 8,   /* below it too few panels use what would be copied of dy; where x may stay in place, at it, too */
+  DW_FEW_SETS = 64 /* rows of a multiple of this fall into a quarter of the sets of a first cache of 32 KB, or fewer: a
+                    * chunk of them does not fit, and dy is copied rather than x left in place */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
@@ -166,14 +168,6 @@ void dd_matmul_dx(dd_ctx *c, float *dx, const float *dy, int64_t ldy, const dd_p
   product(c, dx, dy, ldy, w, m, e);
 }
 
-/* Lets tiles fetch the next chunk of tokens of a matrix with rows of ld, of which `cols` columns are needed: all of it
- * where these are whole rows, else that piece of a row for each tile. `turns`: how many operands take turns. */
-static void fetch_chunk(dd_operand *o, const float *next, int64_t cols, int64_t ld, int64_t tiles, int turns) {
-  o->next = next;
-  o->next_step = cols < ld ? ld : turns * DD_TOKEN_CHUNK * ld / tiles;
-  o->next_k = cols < ld ? dd_pieces(cols, DD_TOKEN_CHUNK) : 0;
-}
-
 void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, int64_t rows, int64_t out, int64_t in,
                        int more) {
   dd_enter(c, DD_PHASE_DWEIGHT);
@@ -200,27 +194,21 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
-    const int low = no <= DW_SHORT, narrow = in <= DW_NARROW && kn->mr > 8;
+    const int low = no <= DW_SHORT && out % DW_FEW_SETS, narrow = in <= DW_NARROW && kn->mr > 8;
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = ni >= (low || narrow ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
     /* Rows of x that lie apart come from the second cache for each row of tiles: few or high ones can wait for them. */
     const int in_place = ni % (kn->nr / 2) == 0 && ((low && !pack_dy) || narrow);
-    const int64_t panels = dd_pieces(ni, kn->nr), tiles = dd_pieces(no, kn->mr) * panels;
-    const int64_t others = in_place ? tiles : dd_max64(tiles - panels, 1); /* that do not copy */
+    const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
-      const float *xt = x + t * in + i;
-      dd_operand left = {.data = dy + t * out + o, .step = out, .panel = kn->mr};
-      if (pack_dy) {
-        kn->pack_a(pa, no, kc, left.data, 1, out);
-        left = (dd_operand){.data = pa, .step = kn->mr, .panel = kn->mr * kc};
-        fetch_chunk(&left, dy + (t + kc) * out + o, no, out, others, 2);
-      }
-      dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
-      if (in_place) {
-        fetch_chunk(&right, right.next, ni, in, tiles, 1 + pack_dy);
-        if (ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
-      } else right.copy = copy;
+      const float *xt = x + t * in + i, *next = xt + kc * in;
+      const dd_operand left = {
+          .data = dy + t * out + o, .step = out, .panel = kn->mr, .copy = pack_dy ? pa : NULL};
+      dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = next};
+      if (!in_place) right.copy = copy;
+      else if (ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
+      else right.next_step = DD_TOKEN_CHUNK * in / tiles;
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
