@@ -184,29 +184,32 @@ static __attribute__((noinline)) void tile_edge(tile_fn *fn, int64_t mr, int64_t
   for (int64_t i = 0; i < mr; i++) memcpy(c + i * job->ldc, t + i * TILE_NR, (size_t)nc * sizeof *c);
 }
 
-/* One last column, as of a vocabulary of 65, on which tiles would spend whole vectors: some rows of A at a time become
- * lanes, four vectors of them because one sum waits for itself, and some k, which stay in the first cache. */
-enum { NARROW_VECS = 4, NARROW = NARROW_VECS * TW, NARROW_K = 32 };
+/* One last column, as of a vocabulary of 65, on which tiles would spend whole vectors: rows of A become lanes, four
+ * vectors of them because one sum waits for itself. m >= NARROW; some of the last rows are taken twice. */
+enum { NARROW = 4 * TW };
 static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const float *b, int64_t bs, float *c,
                         int64_t ldc, dd_gemm_mode mode) {
-  _Alignas(64) float lane[NARROW_K * NARROW] = {0}, out[NARROW] = {0};
-  for (int64_t i = 0; i < m; i += NARROW) {
-    const int64_t rows = m - i < NARROW ? m - i : NARROW;
-    tv sum[NARROW_VECS];
-    for (int64_t r = 0; r < rows && mode == DD_GEMM_CONTINUE; r++) out[r] = c[(i + r) * ldc];
-    for (int v = 0; v < NARROW_VECS; v++) sum[v] = mode == DD_GEMM_CONTINUE ? tv_load(out + v * TW) : tv_zero();
-    for (int64_t k0 = 0; k0 < kk; k0 += NARROW_K) {
-      const int64_t some = kk - k0 < NARROW_K ? kk - k0 : NARROW_K;
-      pack_lanes(lane, NARROW, rows, some, a + i * as + k0, as);
-      for (int64_t k = 0; k < some; k++) {
-        const tv y = tv_bcast(b + (k0 + k) * bs);
-        for (int v = 0; v < NARROW_VECS; v++) sum[v] = tv_fma(tv_load(lane + k * NARROW + v * TW), y, sum[v]);
+  for (int64_t done = 0; done < m;) {
+    const int64_t i = done < m - NARROW ? done : m - NARROW;
+    const float *rows = a + i * as;
+    float lane[NARROW] = {0};
+    for (int64_t r = 0; r < NARROW && mode == DD_GEMM_CONTINUE; r++) lane[r] = c[(i + r) * ldc];
+    tv sum[4], x[4];
+    for (int v = 0; v < 4; v++) sum[v] = tv_load(lane + v * TW);
+    int64_t k = 0;
+    for (; k + 4 <= kk; k += 4)
+      for (int v = 0; v < 4; v++) {
+        tv_four(x, rows + v * TW * as + k, as);
+        for (int q = 0; q < 4; q++) sum[v] = tv_fma(x[q], tv_bcast(b + (k + q) * bs), sum[v]);
       }
+    for (; k < kk; k++) {
+      for (int64_t r = 0; r < NARROW; r++) lane[r] = rows[r * as + k];
+      for (int v = 0; v < 4; v++) sum[v] = tv_fma(tv_load(lane + v * TW), tv_bcast(b + k * bs), sum[v]);
     }
-    for (int v = 0; v < NARROW_VECS; v++) tv_store(out + v * TW, sum[v]);
-    for (int64_t r = 0; r < rows; r++) {
-      float *to = c + (i + r) * ldc;
-      *to = mode == DD_GEMM_ADD ? *to + out[r] : out[r];
+    for (int v = 0; v < 4; v++) tv_store(lane + v * TW, sum[v]);
+    for (; done < i + NARROW; done++) {
+      float *to = c + done * ldc;
+      *to = mode == DD_GEMM_ADD ? *to + lane[done - i] : lane[done - i];
     }
   }
 }
@@ -288,7 +291,7 @@ static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a
     const float *ap = rows.data, *panel = bp;
     float *cp = c + j;
     int64_t left = m, end = 0;
-    if (nc == 1 && in_rows && rows.panel == TILE_MR * as) {
+    if (nc == 1 && m >= NARROW && in_rows && rows.panel == TILE_MR * as) {
       tile_narrow(m, kk, ap, as, bp, b->step, cp, ldc, mode);
       break;
     }

@@ -194,13 +194,20 @@ VI tv tv_bcast(const float *p) { return vld1q_dup_f32(p); }
 VI tv tv_fma(tv x, tv y, tv z) { return vfmaq_f32(z, x, y); }
 VI tv tv_add(tv x, tv y) { return vaddq_f32(x, y); }
 
-#define TQ 4
-VI void tq_transpose(float *dst, int64_t w, const float *src, int64_t rs) {
+/* Four k of TW rows, rs apart, as four vectors with a lane for each row. */
+VI void tv_four(tv k[4], const float *src, int64_t rs) {
   const float32x4x2_t ab = vtrnq_f32(vld1q_f32(src), vld1q_f32(src + rs)),
                       cd = vtrnq_f32(vld1q_f32(src + 2 * rs), vld1q_f32(src + 3 * rs));
-  vst1q_f32(dst, vcombine_f32(vget_low_f32(ab.val[0]), vget_low_f32(cd.val[0])));
-  vst1q_f32(dst + w, vcombine_f32(vget_low_f32(ab.val[1]), vget_low_f32(cd.val[1])));
-  vst1q_f32(dst + 2 * w, vcombine_f32(vget_high_f32(ab.val[0]), vget_high_f32(cd.val[0])));
-  vst1q_f32(dst + 3 * w, vcombine_f32(vget_high_f32(ab.val[1]), vget_high_f32(cd.val[1])));
+  for (int i = 0; i < 2; i++) {
+    k[i] = vcombine_f32(vget_low_f32(ab.val[i]), vget_low_f32(cd.val[i]));
+    k[2 + i] = vcombine_f32(vget_high_f32(ab.val[i]), vget_high_f32(cd.val[i]));
+  }
+}
+
+#define TQ 4
+VI void tq_transpose(float *dst, int64_t w, const float *src, int64_t rs) {
+  tv k[4];
+  tv_four(k, src, rs);
+  for (int i = 0; i < 4; i++) tv_store(dst + i * w, k[i]);
 }
 #endif
