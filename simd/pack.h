@@ -42,8 +42,8 @@ VI void pack_panels(float *dst, int64_t w, int64_t lanes, int64_t kk, const floa
     return;
   }
   if (rs == 1) {
-    /* Each k is a row of the source: read it once, from end to end, for all panels. Four at a time, because their pieces
-     * of a panel are whole lines, and the panels often lie in the same set of the first cache. */
+    /* Each k is a row of the source: read it once, from end to end, for all panels. Four at a time, because their
+     * pieces of a panel are whole lines, and the panels often lie in the same set of the first cache. */
     enum { ROWS = 4 };
     int64_t k = 0;
     for (; k + ROWS <= kk; k += ROWS) {

@@ -34,8 +34,8 @@ typedef struct dd_operand {
   int64_t next_step;  /* from one tile's share to the next one's */
   int64_t next_k;     /* from one k to the next within a share; 0: shares lie one after the other */
   float *copy;        /* where the tiles that read it first may leave it packed for the others, 64-byte aligned; NULL:
-                       * nowhere. Of A, whose lanes lie side by side: all panels. Of B: one panel; `next` is then the
-                       * panel after the last one, in the same steps */
+                       * nowhere. Of A, whose lanes lie side by side: all panels, ceil(m/MR)*MR*kk floats. Of B: one
+                       * panel, NR*kk; `next` is then the panel after the last one, in the same steps */
 } dd_operand;
 
 /** Address of one row of dropout draws (randomness contract) and what to do with them. */
@@ -108,9 +108,9 @@ enum { DD_GEMV_PANEL = 64 };
   X(void, dropout_add, (float *dst, const float *res, const float *src, const dd_rows *g, const dd_drop *d))           \
   /* The 16-bit draws themselves, columns col0 + c (threshold and scale are not used). */                              \
   X(void, draws, (uint16_t *dst, int64_t n, const dd_drop *d))                                                         \
-  /* LayerNorm of rows of n, one after the other (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean[r] = sum/n; var \
-   * = sum((x-mean)^2)/n, both 64 lanes (squares by fma); rstd[r] = 1/sqrt(var + eps); out = fma((x-mean)*rstd, w, b). b \
-   * may be NULL (then out = (x-mean)*rstd * w). */                                                                    \
+  /* LayerNorm of rows of n, one after the other (Ba et al. 2016, eq. 4), eps 1e-5, biased variance: mean[r] = sum/n;  \
+   * var = sum((x-mean)^2)/n, both 64 lanes (squares by fma); rstd[r] = 1/sqrt(var + eps);                             \
+   * out = fma((x-mean)*rstd, w, b). b may be NULL (then out = (x-mean)*rstd * w). */                                  \
   X(void, layernorm, (float *out, float *mean, float *rstd, const float *x, const float *w, const float *b,            \
                       int64_t rows, int64_t n))                                                                        \
   /* dx[c] = dx[c] + rstd*(g - sum(g)/n - xhat*sum(g*xhat)/n), g = dy*w, xhat = (x-mean)*rstd; sums 64 lanes. */       \
@@ -121,8 +121,8 @@ enum { DD_GEMV_PANEL = 64 };
                              const float *rstd, int64_t rows, int64_t n))                                              \
   /* In place, rows as g says (`whole` is not used), 1 <= n + r*grow <= n_pad, and n_pad <= ld where there are         \
    * several: s[i] = exp((s[i]-max)*scale) * (1/sum) for i below the row's length, +0 from there up to n_pad. max[r]   \
-   * over the row; sum 64 lanes of the exponentials; max and inv_sum of each row are for softmax_again. scale > 0. Here \
-   * and in xent exp(x), x <= 0, has the bits of the kernel `exp`, but is +0 where that would be below 2^-126. */      \
+   * over the row; sum 64 lanes of the exponentials; max and inv_sum of each row are for softmax_again. scale > 0.     \
+   * Here and in xent exp(x), x <= 0, has the bits of the kernel `exp`, but is +0 where that would be below 2^-126. */ \
   X(void, softmax, (float *s, const dd_rows *g, int64_t n_pad, float scale, float *max, float *inv_sum))               \
   /* The same result from max and inv_sum of these scores. */                                                          \
   X(void, softmax_again, (float *s, const dd_rows *g, int64_t n_pad, float scale, const float *max,                    \
@@ -143,15 +143,16 @@ enum { DD_GEMV_PANEL = 64 };
    * row of weights n rounded up to 16 are read. f32: w(k, j) = w[k*ldw + j]. */                                       \
   X(void, gemv_f32, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,           \
                      const float *w, int64_t ldw))                                                                     \
-  /* The same with weights in bfloat16, pairs of k side by side: w(k, j) = w[k/2*ldw + 2*j + k%2]; all pairs are read. */\
+  /* The same with weights in bfloat16, pairs of k side by side: w(k, j) = w[k/2*ldw + 2*j + k%2]; all pairs are       \
+   * read. */                                                                                                          \
   X(void, gemv_bf16, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const float *x, int64_t ldx,          \
                       const uint16_t *w, int64_t ldw))                                                                 \
   /* Integers: w(k, j) = w[k/2*ldw + 2*j + k%2], -127..127; x: -32767..32767, even kk >= 2. Sums of chunks of          \
    * DD_GEMV_CHUNK k are exact in 32 bits; out = (((float)sum_0 + (float)sum_1) + ...) * (wscale[j] * xscale[r]). */   \
   X(void, gemv_i8, (float *out, int64_t ldo, int64_t m, int64_t n, int64_t kk, const int16_t *x, int64_t ldx,          \
                     const float *xscale, const int8_t *w, int64_t ldw, const float *wscale))                           \
-  /* q[i] = x[i] * (32767/a) to the nearest integer (even at ties), a = the largest |x[i]|; returns a/32767. NaN counts  \
-   * for 32767 and not for a. All q are 0, and so is the result, when a < 2^-100. */                                   \
+  /* q[i] = x[i] * (32767/a) to the nearest integer (even at ties), a = the largest |x[i]|; returns a/32767. NaN       \
+   * counts for 32767 and not for a. All q are 0, and so is the result, when a < 2^-100. */                            \
   X(float, quantize, (int16_t *q, const float *x, int64_t n))                                                          \
   /* iters rounds of independent fused multiply-adds on registers, for measuring the peak; returns FLOPs done.         \
    * sink: 14 floats that the compiler cannot know; sink[0] is changed. */                                             \

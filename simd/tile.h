@@ -1,4 +1,5 @@
-/* Matrix tile and packing, for any tier that provides tv (a native vector of TW floats) and TILE_MR.
+/* Matrix tile and packing, for any tier that provides tv (a native vector of TW floats), TILE_MR, and tv_four(k, src,
+ * rs): four k of TW rows, rs apart, as four vectors with a lane for each row.
  *
  * The micro-kernel holds mr x nv accumulators in named variables: arrays make compilers spill them. One function per
  * mr = 1..TILE_MR and nv = 1, 2 keeps ragged edges as fast as their rows allow. Each output is one chain over k. The
@@ -214,20 +215,20 @@ static void tile_narrow(int64_t m, int64_t kk, const float *a, int64_t as, const
   }
 }
 
-/* Lets tiles fetch what the caller needs next of an operand, from its beginning; each of them moves it on. Where B has
- * a copy, they fetch rows of its next panel: a fourth of them the tile that copies, so many `others` the rest. */
-static void tile_stream(tile_job *j, const dd_operand *o, int64_t others) {
-  j->next_b = o->data;
+/* Lets tiles fetch what the caller needs next of B, from its beginning; each of them moves it on. Where B has a copy,
+ * they fetch rows of its next panel: a fourth of them the tile that copies, so many `others` the rest. */
+static void tile_stream(tile_job *j, const dd_operand *b, int64_t others) {
+  j->next_b = b->data;
   j->per_k = j->per_tile = j->rows = 0;
-  if (o->copy) {
-    j->per_k = o->step;
+  if (b->copy) {
+    j->per_k = b->step;
     j->rows = others ? (j->kk - j->kk / 4) / others + 1 : j->kk;
-    j->per_tile = j->rows * o->step;
-  } else if (o->next) {
-    const int64_t share = o->next_k ? o->next_k : j->kk ? o->next_step / j->kk : 0;
-    j->next_b = o->next;
+    j->per_tile = j->rows * b->step;
+  } else if (b->next) {
+    const int64_t share = b->next_k ? b->next_k : j->kk ? b->next_step / j->kk : 0;
+    j->next_b = b->next;
     j->per_k = share < 1 ? 1 : share;
-    j->per_tile = o->next_step;
+    j->per_tile = b->next_step;
   }
   tile_prepare(j);
 }
@@ -246,7 +247,8 @@ VI int64_t tile_copy(int64_t m, int64_t nc, const float *a, int lanes, const flo
   return 0;
 }
 
-/* The first panel of B, of nc columns, and all panels of A but the first: the tiles leave them packed. */
+/* The first panel of B, of nc columns, and all panels of A but the first, which is packed already because a tile may
+ * have to copy B with it. The tiles leave them packed; those that cannot, at the edges, find them packed. */
 static void tiles_leaving(int64_t m, int64_t nc, const dd_operand *a, const float *b, float *c, tile_job *j) {
   const float *ap = a->data + a->panel;
   float *copy = a->copy + TILE_MR * j->kk;
@@ -254,11 +256,12 @@ static void tiles_leaving(int64_t m, int64_t nc, const dd_operand *a, const floa
   for (int64_t left = m - TILE_MR; left > 0; left -= TILE_MR, ap += a->panel, c += TILE_MR * j->ldc) {
     const int64_t mr = left < TILE_MR ? left : TILE_MR;
     tile_fn *const fn = tile_of[mr - 1][0][nc > TW];
+    j->next_a = ap + a->panel;
 #ifdef X_ROWS
     if (left >= TW && nc == TILE_NR) {
       tile_job in_place = *j;
       in_place.as = a->step;
-      in_place.next_a = ap + a->panel + TILE_MR - 1;
+      in_place.next_a += TILE_MR - 1;
       tile_leaving(ap, b, c, &in_place, copy);
     } else
 #endif
@@ -273,7 +276,8 @@ static void tiles_leaving(int64_t m, int64_t nc, const dd_operand *a, const floa
 }
 
 /* Of A is fetched what is not in a cache already: rows for the first panel of B, lanes of other lines but by a tile
- * that copies, nothing packed. Little happens between two tiles, because one of attention's takes 200 cycles. */
+ * that copies (by one that leaves them packed, lanes always), nothing packed. Little happens between two tiles, because
+ * one of attention's takes 200 cycles. */
 static void k_gemm_strided(int64_t m, int64_t n, int64_t kk, const dd_operand *a, const dd_operand *b, float *c,
                            int64_t ldc, dd_gemm_mode mode) {
   const dd_operand packed = {.data = a->copy, .step = TILE_MR, .panel = TILE_MR * kk};

@@ -131,8 +131,8 @@ _Static_assert(!offsetof(tile_job, ldc4) && offsetof(tile_job, add_c) == 16 && o
   X_K_COPY(0) X_K_COPY(1) X_K_COPY(2) X_K_COPY(3) X_B_ON(4)                                                            \
   X_("lea (%[a],%[as],4), %[a]") X_("lea (%[far],%[bs],4), %[far]") X_COPY_ON(4)
 
-/* The tiles of the first panel of B leave A packed: a vector of each k, of which the next k takes back what is beyond
- * MR. Lanes of the next tile are fetched, because most come from beyond the second cache. */
+/* The tiles of the first panel of B leave A packed: a vector of each k. What is beyond MR the next k takes back, that
+ * of the last k the next panel. Lanes of the next tile are fetched: most come from beyond the second cache. */
 #define X_MR4 X_STR(TILE_MR) "*4"
 #define X_K_LEAVE(u)                                                                                                   \
   X_B(u) X_("vmovups " X_AT(u, a, as) ", " X_R(2)) X_("vmovups " X_R(2) ", " X_MR4 "*" #u "(%[copy])") X_ROWS(X_LANE, u)
@@ -213,7 +213,7 @@ static void tile_copying(const float *a, const float *b, float *c, tile_job *job
                    : X_CLOBBERS, "cc", "memory");
 }
 
-/* Of A and `copy` it touches a vector for each k, TW - MR lanes more than it multiplies. */
+/* Of A and `copy` it touches a vector for each k, TW - MR lanes more than it multiplies: at least TW must be left. */
 static void tile_leaving(const float *a, const float *b, float *c, tile_job *job, float *copy) {
   const float *fa = job->next_a, *fb = job->next_b;
   const int64_t as = job->as * 4, bs = job->bs * 4;

@@ -193,18 +193,12 @@ VI void tv_store(float *p, tv x) { _mm256_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm256_broadcast_ss(p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm256_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm256_add_ps(x, y); }
-/* tv_four: four k of TW rows, rs apart, as four vectors with a lane for each row. */
+/* Four elements of every fourth row, side by side; like the names below for x86_transpose.h. */
 VI tv tv_quads(const float *src, int64_t rs) {
   return _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_loadu_ps(src)), _mm_loadu_ps(src + 4 * rs), 1);
 }
-VI void tv_four(tv k[4], const float *src, int64_t rs) {
-  const tv a = tv_quads(src, rs), b = tv_quads(src + rs, rs), c = tv_quads(src + 2 * rs, rs),
-           d = tv_quads(src + 3 * rs, rs);
-  const __m256d ab = _mm256_castps_pd(_mm256_unpacklo_ps(a, b)), cd = _mm256_castps_pd(_mm256_unpacklo_ps(c, d)),
-                ab2 = _mm256_castps_pd(_mm256_unpackhi_ps(a, b)), cd2 = _mm256_castps_pd(_mm256_unpackhi_ps(c, d));
-  k[0] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab, cd)), k[1] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab, cd));
-  k[2] = _mm256_castpd_ps(_mm256_unpacklo_pd(ab2, cd2)), k[3] = _mm256_castpd_ps(_mm256_unpackhi_pd(ab2, cd2));
-}
+typedef __m256d tv_pairs;
+#define TV(operation) _mm256_##operation
 
 /* The whole tile: tile_x86.h. */
 #define X_NAME(kind) kind##_6x2

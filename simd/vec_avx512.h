@@ -136,21 +136,15 @@ VI void tv_store(float *p, tv x) { _mm512_storeu_ps(p, x); }
 VI tv tv_bcast(const float *p) { return _mm512_set1_ps(*p); }
 VI tv tv_fma(tv x, tv y, tv z) { return _mm512_fmadd_ps(x, y, z); }
 VI tv tv_add(tv x, tv y) { return _mm512_add_ps(x, y); }
-/* tv_four: four k of TW rows, rs apart, as four vectors with a lane for each row. */
+/* Four elements of every fourth row, side by side; like the names below for x86_transpose.h. */
 VI tv tv_quads(const float *src, int64_t rs) {
   tv x = _mm512_castps128_ps512(_mm_loadu_ps(src));
   x = _mm512_insertf32x4(x, _mm_loadu_ps(src + 4 * rs), 1);
   x = _mm512_insertf32x4(x, _mm_loadu_ps(src + 8 * rs), 2);
   return _mm512_insertf32x4(x, _mm_loadu_ps(src + 12 * rs), 3);
 }
-VI void tv_four(tv k[4], const float *src, int64_t rs) {
-  const tv a = tv_quads(src, rs), b = tv_quads(src + rs, rs), c = tv_quads(src + 2 * rs, rs),
-           d = tv_quads(src + 3 * rs, rs);
-  const __m512d ab = _mm512_castps_pd(_mm512_unpacklo_ps(a, b)), cd = _mm512_castps_pd(_mm512_unpacklo_ps(c, d)),
-                ab2 = _mm512_castps_pd(_mm512_unpackhi_ps(a, b)), cd2 = _mm512_castps_pd(_mm512_unpackhi_ps(c, d));
-  k[0] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab, cd)), k[1] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab, cd));
-  k[2] = _mm512_castpd_ps(_mm512_unpacklo_pd(ab2, cd2)), k[3] = _mm512_castpd_ps(_mm512_unpackhi_pd(ab2, cd2));
-}
+typedef __m512d tv_pairs;
+#define TV(operation) _mm512_##operation
 
 #ifndef DD_SIMDE
 /* The whole tile: tile_x86.h. */

@@ -102,7 +102,8 @@ VI double d16_sum(d16 s) {
   return vgetq_lane_f64(s.q[0], 0) + vgetq_lane_f64(s.q[0], 1);
 }
 VI v16 v16_keep(v16 x, const uint16_t *draws, uint32_t t) {
-  uint16x8_t th = vdupq_n_u16((uint16_t)t), a = vcgeq_u16(vld1q_u16(draws), th), b = vcgeq_u16(vld1q_u16(draws + 8), th);
+  uint16x8_t th = vdupq_n_u16((uint16_t)t);
+  uint16x8_t a = vcgeq_u16(vld1q_u16(draws), th), b = vcgeq_u16(vld1q_u16(draws + 8), th);
   int16x8_t sa = vreinterpretq_s16_u16(a), sb = vreinterpretq_s16_u16(b);
   int32x4_t m[4] = {vmovl_s16(vget_low_s16(sa)), vmovl_high_s16(sa), vmovl_s16(vget_low_s16(sb)), vmovl_high_s16(sb)};
   return VMAP(vreinterpretq_f32_s32(vandq_s32(vreinterpretq_s32_f32(x.q[i]), m[i])));

@@ -1,4 +1,4 @@
-/* Transposition for packing (see pack.h), for the tiers of x86. */
+/* Transposition for packing (see pack.h) and for a lonely column (see tile.h), for the tiers of x86. */
 #ifndef DD_X86_TRANSPOSE_H
 #define DD_X86_TRANSPOSE_H
 #include <immintrin.h>
@@ -28,5 +28,15 @@ VI __attribute__((unused)) void tq_transpose2(float *dst, int64_t w, const float
     _mm_storel_pi((__m64 *)(void *)(dst + 2 * i * w), half);
     _mm_storeh_pi((__m64 *)(void *)(dst + (2 * i + 1) * w), half);
   }
+}
+
+/* Four k of TW rows, rs apart, as four vectors with a lane for each row. */
+VI void tv_four(tv k[4], const float *src, int64_t rs) {
+  const tv a = tv_quads(src, rs), b = tv_quads(src + rs, rs), c = tv_quads(src + 2 * rs, rs),
+           d = tv_quads(src + 3 * rs, rs);
+  const tv_pairs ab = TV(castps_pd)(TV(unpacklo_ps)(a, b)), cd = TV(castps_pd)(TV(unpacklo_ps)(c, d)),
+                 ab2 = TV(castps_pd)(TV(unpackhi_ps)(a, b)), cd2 = TV(castps_pd)(TV(unpackhi_ps)(c, d));
+  k[0] = TV(castpd_ps)(TV(unpacklo_pd)(ab, cd)), k[1] = TV(castpd_ps)(TV(unpackhi_pd)(ab, cd));
+  k[2] = TV(castpd_ps)(TV(unpacklo_pd)(ab2, cd2)), k[3] = TV(castpd_ps)(TV(unpackhi_pd)(ab2, cd2));
 }
 #endif

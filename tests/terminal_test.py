@@ -311,12 +311,12 @@ def test_closed_stdout():
         check(f"{arguments} with stdout closed", done.returncode == 74 and b"standard output" in done.stderr, done)
 
 
+missing = None
 try:
     for end in pty.openpty():
         os.close(end)
 except OSError as error:
-    print(f"skipped: no pseudo-terminal can be opened here ({error}); mount a devpts at /dev/pts", flush=True)
-    sys.exit(77)
+    missing = error
 with tempfile.TemporaryDirectory() as place:
     os.chdir(place)
     with open("text", "w", encoding="utf-8") as f:
@@ -324,14 +324,17 @@ with tempfile.TemporaryDirectory() as place:
     TINY += ["--data", "text"]
     began = time.monotonic()
     test_json_and_logs()
-    test_colors()
-    for columns, utf8 in ((40, True), (80, True), (80, False), (200, True)):
-        test_train(columns, utf8)
-    for columns in (40, 200):
-        test_compare(columns)
-    test_resize()
-    test_others()
     test_suggestions()
     test_closed_stdout()
+    if not missing:
+        test_colors()
+        for columns, utf8 in ((40, True), (80, True), (80, False), (200, True)):
+            test_train(columns, utf8)
+        for columns in (40, 200):
+            test_compare(columns)
+        test_resize()
+        test_others()
 print(f"{passed} passed, {failed} failed in {time.monotonic() - began:.1f} s")
-sys.exit(failed > 0)
+if missing:
+    print(f"skipped the rest: no pseudo-terminal can be opened here ({missing}); mount a devpts at /dev/pts")
+sys.exit(1 if failed else 77 if missing else 0)

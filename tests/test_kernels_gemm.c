@@ -131,6 +131,9 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   }
   t->gemm_strided(p->m, p->n, kb, &oa, &ob, c, p->ldc, mode);
   upper_halves_are_clean("gemm_strided", t->tier);
+  if (oa.copy && guard_broken(&g->pa, oa.copy, (size_t)an * sizeof *pa)) fail_msg("wrote outside the copy of A");
+  if (ob.copy && guard_broken(&g->copy, ob.copy, (size_t)(t->nr * kb) * sizeof *pb))
+    fail_msg("wrote outside the copy of B");
 }
 
 static void compare(const product *p, const char *tier, const char *with, const float *want, const float *got,

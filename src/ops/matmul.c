@@ -18,10 +18,10 @@ enum {
   DW_COLS = 768,
   DW_SQUARE = 384, /* rows and columns where the second cache holds such a tile, too */
   DW_NARROW = 256, /* up to here a chunk of x stays in the second cache, and high tiles find it there in time */
-  DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x */
+  DW_SHORT = 96,   /* up to here few rows of tiles use what would be copied of x, and it stays in place */
   DW_PANELS = 8,   /* below it too few panels use what would be copied of dy; where x may stay in place, at it, too */
-  DW_FEW_SETS = 64 /* rows of a multiple of this fall into a quarter of the sets of a first cache of 32 KB, or fewer: a
-                    * chunk of them does not fit, and dy is copied rather than x left in place */
+  DW_FEW_SETS = 64 /* rows of a multiple of this fall into a quarter of the sets of a first cache of 32 KB, or fewer,
+                    * and a chunk of them does not fit: x is copied then */
 };
 
 int64_t dd_packed_size(const dd_kernels *kn, int64_t k, int64_t n) { return k * dd_round_up(n, kn->nr); }
