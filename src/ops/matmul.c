@@ -177,11 +177,12 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
   /* Parts in whole panels: as few as the tile's limits allow, then more until there is work for every thread. A part of
    * the columns packs its rows of dy again, a part of the rows copies x again. */
   const int64_t row_panels = dd_pieces(out, kn->mr), col_panels = dd_pieces(in, kn->nr);
+  const int high = kn->mr > 8;
   int64_t row_parts = dd_pieces(out, square ? DW_SQUARE : DW_ROWS);
   int64_t col_parts = dd_pieces(in, square && out > MC ? DW_SQUARE : DW_COLS);
   while (c->nthreads > 1 && row_parts * col_parts < c->nthreads) {
-    /* x in place: short rows of it better whole, while three panels are left to a part of the rows of dW. */
-    const int few = out <= DW_SHORT && in < DW_SQUARE && 6 * row_parts <= row_panels;
+    /* High tiles read x in place: short rows better whole, while three panels are left to a part of the rows of dW. */
+    const int few = high && out <= DW_SHORT && in < DW_SQUARE && 6 * row_parts <= row_panels;
     if (2 * row_parts <= row_panels && (few || out / row_parts >= in / col_parts)) row_parts *= 2;
     else if (2 * col_parts <= col_panels) col_parts *= 2;
     else if (2 * row_parts <= row_panels) row_parts *= 2;
@@ -194,11 +195,12 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t no = dd_min64(dd_part_begin(row_panels, task / col_parts + 1, row_parts) * kn->mr, out) - o;
     const int64_t i = dd_part_begin(col_panels, task % col_parts, col_parts) * kn->nr;
     const int64_t ni = dd_min64(dd_part_begin(col_panels, task % col_parts + 1, col_parts) * kn->nr, in) - i;
-    const int low = no <= DW_SHORT && out % DW_FEW_SETS, narrow = in <= DW_NARROW && kn->mr > 8;
+    const int low = no <= DW_SHORT && out % DW_FEW_SETS, narrow = in <= DW_NARROW && high;
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = ni >= (low || narrow ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
-    /* Rows of x that lie apart come from the second cache for each row of tiles: few or high ones can wait for them. */
-    const int in_place = ni % (kn->nr / 2) == 0 && ((low && !pack_dy) || narrow);
+    /* Rows of x that lie apart come from the second cache for each row of tiles: high ones can wait for them, and few,
+     * if they take whole rows. */
+    const int in_place = ni % (kn->nr / 2) == 0 && (narrow || (low && !pack_dy && (high || ni == in)));
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
