@@ -130,8 +130,10 @@ static void estimate_is_true(const char *name, const char *args) {
   memory *= !strcmp(unit, "GB") ? 1e9 : 1e6;
   check(wet.code == 0, "%s: code %d: %.300s", name, wet.code, wet.said);
   printf("%s: estimate %.1f MB; peak %.1f MB\n", name, memory / 1e6, wet.peak / 1e6);
-  check(wet.peak < 1.1 * memory && wet.peak > 0.9 * memory, "%s: %.1f MB is no estimate of %.1f MB", name, memory / 1e6,
-        wet.peak / 1e6);
+  /* Within 10 %, and of a tiny run within 1 MB: the kernel counts resident pages in batches, one for each processor. */
+  const double most = memory < 10e6 ? 1e6 : 0.1 * memory;
+  check(wet.peak < memory + most && wet.peak > memory - most, "%s: %.1f MB is no estimate of %.1f MB", name,
+        memory / 1e6, wet.peak / 1e6);
 }
 
 /* A run of 150 MB: refused or done, with the same result, whatever limit of this kind there is. group: a control group
