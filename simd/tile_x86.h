@@ -189,6 +189,10 @@ static void tile_prepare(tile_job *j) {
 }
 VI void tile_fetch(tile_job *j, int fetch_a) { j->fetch = fetch_a && j->plain != 2 ? 1 : j->plain; }
 
+/* What all tiles read, and the end of their statements. */
+#define X_INPUTS                                                                                                       \
+  : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job) : X_CLOBBERS, "cc", "memory"
+
 static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job) {
   const float *fa = job->next_a, *fb = job->next_b;
   const int64_t as = job->as * 4, bs = job->bs * 4;
@@ -197,8 +201,7 @@ static void X_NAME(tile)(const float *a, const float *b, float *c, tile_job *job
   __asm__ volatile(X_BEGIN X_CHAINS(X_A_IN_FOURS, X_LANES_AHEAD, X_ONE_LANES, X_FOUR_LANES,
                                     X_FOUR_LANES X_FOUR_LANES) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa)
-                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
-                   : X_CLOBBERS, "cc", "memory");
+                   X_INPUTS);
 }
 
 static void tile_copying(const float *a, const float *b, float *c, tile_job *job, float *copy) {
@@ -209,8 +212,7 @@ static void tile_copying(const float *a, const float *b, float *c, tile_job *job
   __asm__ volatile(X_BEGIN X_("xor %k[t], %k[t]") X_IN_FOURS(1, X_AHEAD_B, X_FOUR_COPY) X_LAST(X_ONE_COPY) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [far] "+&r"(far),
                      [copy] "+&r"(copy)
-                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
-                   : X_CLOBBERS, "cc", "memory");
+                   X_INPUTS);
 }
 
 /* Of A and `copy` it touches a vector for each k, TW - MR lanes more than it multiplies: at least TW must be left. */
@@ -223,8 +225,7 @@ static void tile_leaving(const float *a, const float *b, float *c, tile_job *job
                        X_LAST(X_ONE_LEAVE) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb), [fa] "+&r"(fa),
                      [copy] "+&r"(copy)
-                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
-                   : X_CLOBBERS, "cc", "memory");
+                   X_INPUTS);
 }
 
 static void X_NAME(rows)(const float *a, const float *b, float *c, tile_job *job) {
@@ -236,7 +237,6 @@ static void X_NAME(rows)(const float *a, const float *b, float *c, tile_job *job
   __asm__ volatile(X_BEGIN X_CHAINS(X_ROWS_LOOP, X_ROWS_AHEAD, X_ONE_ROWS, X_FOUR_ROWS, X_EIGHT_ROWS) X_END
                    : [t] "=&r"(t), [a] "+&r"(a), [b] "+&r"(b), [c] "+&r"(c), [fb] "+&r"(fb),
                      [fa] "+&r"(fa) X_POINTERS(X_OPERAND)
-                   : [as] "r"(as), [as3] "r"(as * 3), [bs] "r"(bs), [bs3] "r"(bs * 3), [job] "r"(job)
-                   : X_CLOBBERS, "cc", "memory");
+                   X_INPUTS);
 }
 #endif

@@ -119,8 +119,7 @@ static void multiply(const dd_kernels *t, const product *p, const float *a, cons
   if (p->a.rs == 1) {
     oa = (dd_operand){.data = a + k0 * p->a.cs, .step = p->a.cs, .panel = t->mr};
     if (p->seed / 2 % 2) oa.copy = memset(pa, 0xff, (size_t)an * sizeof *pa);
-  }
-  if (p->a.rs != 1 && p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
+  } else if (p->a.cs == 1) oa = (dd_operand){.data = a + k0, .lane = p->a.rs, .panel = t->mr * p->a.rs};
   const int copied = p->seed % 2;
   if (p->b.cs == 1 && (copied || p->n % (t->nr / 2) == 0))
     ob = (dd_operand){

@@ -204,10 +204,10 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
-      const float *xt = x + t * in + i, *next = xt + kc * in;
+      const float *xt = x + t * in + i;
       const dd_operand left = {
           .data = dy + t * out + o, .step = out, .panel = kn->mr, .copy = pack_dy ? pa : NULL};
-      dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = next};
+      dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
       if (!in_place) right.copy = copy;
       else if (ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
       else right.next_step = DD_TOKEN_CHUNK * in / tiles;
