@@ -199,8 +199,9 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
     /* Rows of dy that lie apart fall into few sets of the first cache: with many columns copying them pays. */
     const int pack_dy = ni >= (low || narrow ? DW_PANELS + 1 : DW_PANELS) * kn->nr;
     /* Rows of x that lie apart come from the second cache for each row of tiles: high ones can wait for them, and few,
-     * if they take whole rows. */
-    const int in_place = ni % (kn->nr / 2) == 0 && (narrow || (low && !pack_dy && (high || ni == in)));
+     * if they take whole rows or the tiles of all chunks find them there. */
+    const int stays = 4 * rows * (ni + out) <= c->l2;
+    const int in_place = in % (kn->nr / 2) == 0 && (narrow || (low && !pack_dy && (high || ni == in || stays)));
     const int64_t tiles = dd_pieces(no, kn->mr) * dd_pieces(ni, kn->nr);
     for (int64_t t = 0; t < rows; t += DD_TOKEN_CHUNK) {
       const int64_t kc = dd_min64(DD_TOKEN_CHUNK, rows - t);
@@ -209,8 +210,9 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
           .data = dy + t * out + o, .step = out, .panel = kn->mr, .copy = pack_dy ? pa : NULL};
       dd_operand right = {.data = xt, .step = in, .panel = kn->nr, .next = xt + kc * in};
       if (!in_place) right.copy = copy;
-      else if (ni < in) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
-      else right.next_step = DD_TOKEN_CHUNK * in / tiles;
+      else if (ni == in) right.next_step = DD_TOKEN_CHUNK * in / tiles;
+      else if (high) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
+      else right.next = NULL;
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
