@@ -34,7 +34,7 @@ static void run_in(const dd_bench *b, dd_contender *c) {
 
 static double timed(dd_bench *b, dd_contender *c, int64_t times) {
   if (b->unsettled) run_in(b, c);
-  else if (times > 1) c->run(c->arg, 1);
+  else if (times > 1) c->run(c->arg, 1); /* or what another one left in the caches would decide */
   b->unsettled = c->foreign;
   if (c->prepare) c->prepare(c->arg);
   const double t0 = dd_now();

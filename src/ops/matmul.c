@@ -212,7 +212,7 @@ void dd_matmul_dweight(dd_ctx *c, float *dw, const float *dy, const float *x, in
       if (!in_place) right.copy = copy;
       else if (ni == in) right.next_step = DD_TOKEN_CHUNK * in / tiles;
       else if (high) right.next_step = dd_pieces(ni, tiles), right.next_k = in; /* few tiles: by columns */
-      else right.next = NULL;
+      else right.next = NULL; /* it is there, and rows that lie apart fetched beside it delay the tiles */
       kn->gemm_strided(no, ni, kc, &left, &right, dw + o * in + i, in, more || t ? DD_GEMM_ADD : DD_GEMM_SET);
     }
   }
