@@ -3,6 +3,7 @@
  *   test_limits PATH-OF-DD-CPU */
 #include "core/file.h"
 #include "core/machine.h"
+#include "study/stats.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -116,12 +117,8 @@ static void same_or_said(const char *what, const result *r, const char *fingerpr
 /* ---- memory ---- */
 
 enum { TIMES = 5 };
-static int by_size(const void *a, const void *b) {
-  const double x = *(const double *)a, y = *(const double *)b;
-  return (x > y) - (x < y);
-}
 
-/* `times`: an odd number of runs, whose medians count. Where libraries lie is random, and with that how many of their
+/* `times` runs, whose medians count. Where libraries lie is random, and with that how many of their
  * pages come with one that is read: half a megabyte of a tiny run's six. */
 static void estimate_is_true(const char *name, const char *args, int times) {
   double estimates[TIMES], peaks[TIMES];
@@ -141,9 +138,7 @@ static void estimate_is_true(const char *name, const char *args, int times) {
     estimates[i] = memory * (!strcmp(unit, "GB") ? 1e9 : 1e6);
     peaks[i] = wet.peak;
   }
-  qsort(estimates, (size_t)times, sizeof *estimates, by_size);
-  qsort(peaks, (size_t)times, sizeof *peaks, by_size);
-  const double memory = estimates[times / 2], peak = peaks[times / 2];
+  const double memory = dd_stats_median(estimates, (size_t)times), peak = dd_stats_median(peaks, (size_t)times);
   printf("%s: estimate %.1f MB; peak %.1f MB\n", name, memory / 1e6, peak / 1e6);
   check(peak < 1.1 * memory && peak > 0.9 * memory, "%s: %.1f MB is no estimate of %.1f MB", name, memory / 1e6,
         peak / 1e6);
